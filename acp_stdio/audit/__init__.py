@@ -1,0 +1,1 @@
+"""What happened, provably: records and the append-only trail."""

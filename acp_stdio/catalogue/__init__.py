@@ -1,0 +1,1 @@
+"""What an upstream offers, remembered for the next start. No token in it."""

@@ -1,0 +1,1 @@
+"""The whole story on one machine: an IdP, a finance server and two people."""

@@ -1,0 +1,97 @@
+"""Who the person is and what was granted, as values."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from acp_stdio.secrets import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A signed-in person, from verified ID token claims."""
+
+    key: str
+    """The claims named by `user_key`, joined with `/`: stable, for comparing."""
+    label: str
+    """What people read: an e-mail address where there is one."""
+    sub: str
+    issuer: str
+    email: str = ""
+    tenant: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "key": self.key,
+            "label": self.label,
+            "sub": self.sub,
+            "issuer": self.issuer,
+            "email": self.email,
+            "tenant": self.tenant,
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Account":
+        return cls(
+            data["key"], data["label"], data["sub"], data["issuer"], data.get("email", ""), data.get("tenant", "")
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What lives in the vault: the refresh token and what must not be separated from it."""
+
+    refresh_token: Secret
+    issuer: str
+    client_id: str
+    account_key: str
+    obtained_at: float
+    """Seconds since the epoch; the time of the sign-in, kept over rotations."""
+    generation: int
+    """Rises with each login; equal to the session's, or the record is a stranger's."""
+    rotation: int = 0
+    """Rises with each saved refresh token of this generation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The state of one login, shared by all processes through `session.json`. No secrets.
+
+    `generation` rises with each login and each logout, so a process that holds a token of
+    another generation knows that it is not its own any more (INTERFACE: logout).
+    """
+
+    generation: int
+    signed_in: bool
+    account: Account | None
+    issuer: str = ""
+    client_id: str = ""
+    storage: str = ""
+    """The vault backend that wrote the grant."""
+    scopes: tuple[str, ...] = ()
+    resources: dict[str, str] = field(default_factory=dict[str, str])
+    """Upstream name to the `resource` (RFC 8707) that was granted for it, byte for byte."""
+    obtained_at: float = 0.0
+    confirmed_at: float = 0.0
+    """When the IdP last confirmed the person: a login or a successful refresh. Epoch seconds."""
+    in_flight_since: float = 0.0
+    """Set while a refresh token is being spent, 0 otherwise: tells an interrupted rotation from a revoked one."""
+    ended_at: float = 0.0
+    ended_because: str = ""
+    """Why `signed_in` is false: `logout`, `revoked` (the IdP said invalid_grant), `interrupted` (answer lost)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """A proven access token for one upstream. In memory only."""
+
+    value: Secret
+    upstream: str
+    origin: str
+    """scheme://host:port that it may be sent to; nothing else."""
+    generation: int
+    issued_at: float
+    expires_at: float
+    """Epoch seconds, from `expires_in` and our clock at the time of the answer."""
+    token_type: str = "Bearer"
+    claims: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What the trail records: jti, aud, scope, exp, auth_time, sub, azp or client_id."""

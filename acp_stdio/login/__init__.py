@@ -1,0 +1,1 @@
+"""Getting a grant with a human: browser with PKCE, or device."""

@@ -1,0 +1,1 @@
+"""Talking to the identity provider: discovery, token endpoint, presets."""

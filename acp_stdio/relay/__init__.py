@@ -1,0 +1,1 @@
+"""The proxy's mind: events in, commands out. No I/O, no clock."""

@@ -1,0 +1,1 @@
+"""The program: composition, task tree, signals, shutdown."""

@@ -1,0 +1,1 @@
+"""What the user wants: configuration layers and directories."""

@@ -1,0 +1,108 @@
+"""What the user wants, as frozen values with their defaults.
+
+Only keys that this version acts on exist here; anything else in a configuration file is an
+error, so that nobody believes in a policy that is not enforced.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from acp_stdio.settings.paths import Paths
+
+Preset = Literal["generic", "entra"]
+Flow = Literal["browser", "device"]
+TokenRequest = Literal["resource", "audience", "scope", "omit"]
+StorageBackend = Literal["auto", "secret-service", "macos", "windows", "file"]
+
+
+@dataclass(frozen=True, slots=True)
+class IdentitySettings:
+    """The company's identity provider and how this program is known there."""
+
+    issuer: str
+    client_id: str
+    preset: Preset = "generic"
+    flow: Flow = "browser"
+    redirect: str = "http://127.0.0.1:0/callback"
+    """Port 0: any free one. RFC 8252 section 7.3 lets the IdP ignore the port."""
+    scopes: tuple[str, ...] = ("openid", "offline_access")
+    require_account: dict[str, str] = field(default_factory=dict[str, str])
+    """Claims the person's ID token must carry; `domain` means the part of `email` after the @."""
+    recheck_identity: float = 900.0
+    """Seconds within which the IdP must have confirmed the person before a call."""
+    user_key: tuple[str, ...] = ("sub",)
+    user_label: tuple[str, ...] = ("email", "preferred_username", "sub")
+    name: str = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamSettings:
+    """One MCP server behind us."""
+
+    name: str
+    url: str
+    token_request: TokenRequest = "resource"
+    audience: tuple[str, ...] = ()
+    """Accepted values of the token's `aud`; empty: the protected resource metadata's `resource`, else the URL."""
+    scopes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StorageSettings:
+    """Where the refresh token lives."""
+
+    backend: StorageBackend = "auto"
+    key_file: Path | None = None
+    """`backend = "file"` only: a 0600 file with 32 bytes as base64, the key of the encrypted store."""
+    directory: Path | None = None
+    """`backend = "file"` only: where the encrypted records are kept; default: the state directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSettings:
+    """How to reach the company."""
+
+    proxy: str = ""
+    ca_bundle: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSettings:
+    """Where the trail is kept."""
+
+    path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostSettings:
+    """How we behave towards the host."""
+
+    helper_tools: bool = True
+    call_timeout: float = 230.0
+    """Seconds; below Claude Desktop's limit of four minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a command needs to know. Built by `settings.load.load`."""
+
+    identity: IdentitySettings
+    upstreams: dict[str, UpstreamSettings]
+    paths: Paths
+    profile: str = "default"
+    storage: StorageSettings = StorageSettings()
+    network: NetworkSettings = NetworkSettings()
+    audit: AuditSettings = AuditSettings()
+    host: HostSettings = HostSettings()
+    config_file: Path | None = None
+
+    @property
+    def state_dir(self) -> Path:
+        """This profile's state: `session.json`, locks, live processes, the trail."""
+        return self.paths.state / self.profile
+
+    @property
+    def cache_dir(self) -> Path:
+        """This profile's catalogue and public IdP documents; wiped by logout."""
+        return self.paths.cache / self.profile

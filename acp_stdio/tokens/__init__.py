@@ -1,0 +1,1 @@
+"""A fresh token for an audience, without a human: the one refresh path."""

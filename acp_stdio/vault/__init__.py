@@ -1,0 +1,1 @@
+"""Secrets at rest: the OS keyring, the explicit encrypted file, and their lock."""
