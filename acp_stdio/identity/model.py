@@ -75,6 +75,8 @@ class Session:
     """When the IdP last confirmed the person: a login or a successful refresh. Epoch seconds."""
     in_flight_since: float = 0.0
     """Set while a refresh token is being spent, 0 otherwise: tells an interrupted rotation from a revoked one."""
+    access_ttl: float = 0.0
+    """Seconds that the last access token was issued for; `confirmed_at` plus this: no token lives longer."""
     ended_at: float = 0.0
     ended_because: str = ""
     """Why `signed_in` is false: `logout`, `revoked` (the IdP said invalid_grant), `interrupted` (answer lost)."""
