@@ -1,0 +1,65 @@
+"""What all commands share: their options, the environment behind each flag, the settings."""
+
+import argparse
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from acp_stdio.cli.render import Output
+from acp_stdio.settings.model import Settings
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+
+
+def add_common(parser: argparse.ArgumentParser, *, default: Any = None) -> None:
+    """The options that stand before or after any command."""
+    group = parser.add_argument_group("everywhere")
+    group.add_argument("--config", metavar="FILE", help="the configuration file", default=default)
+    group.add_argument(
+        "--profile", metavar="NAME", help="which sign-in to use, if there are several", default=default
+    )
+    group.add_argument("--json", action="store_true", help="the result as JSON", default=default)
+    group.add_argument("-v", "--verbose", action="store_true", help="say more", default=default)
+    group.add_argument(
+        "-q", "--quiet", action="store_true", help="say only what must be said", default=default
+    )
+
+
+def bind_environment(parser: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
+    """Gives each long flag its environment variable `ACP_STDIO_<FLAG>`, and names it in the help."""
+    for action in parser._actions:  # pyright: ignore[reportPrivateUsage]  # argparse has no public list of them
+        longs = [option for option in action.option_strings if option.startswith("--")]
+        if not longs or action.dest in ("help", "version"):
+            continue
+        variable = "ACP_STDIO_" + longs[0][2:].replace("-", "_").upper()
+        action.help = f"{action.help} [{variable}]"
+        value = environ.get(variable)
+        if not value or action.default is argparse.SUPPRESS:
+            continue
+        if action.nargs == 0:
+            action.default = value.lower() in _TRUE
+        elif isinstance(action.default, list):
+            action.default = value.split()
+        else:
+            action.default = value
+
+
+def output_of(args: argparse.Namespace) -> Output:
+    """How this invocation wants to be spoken to."""
+    return Output(json=bool(args.json), quiet=bool(args.quiet), verbose=bool(args.verbose))
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    """The settings that the command line and the environment name.
+
+    Raises `Failure(configuration_invalid)` with all problems at once.
+    """
+    from acp_stdio.settings.load import load
+
+    return load(
+        config=Path(args.config) if args.config else None,
+        profile=args.profile or "",
+        targets=tuple(getattr(args, "targets", ())),
+        environ=os.environ,
+    )
