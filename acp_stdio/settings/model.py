@@ -42,9 +42,12 @@ class UpstreamSettings:
 
     name: str
     url: str
-    token_request: TokenRequest = "resource"
+    token_request: TokenRequest = "resource"  # noqa: S105 - how it is asked for, not a token
     audience: tuple[str, ...] = ()
-    """Accepted values of the token's `aud`; empty: the protected resource metadata's `resource`, else the URL."""
+    """Accepted values of the token's `aud`.
+
+    Empty: the protected resource metadata's `resource`, else the URL.
+    """
     scopes: tuple[str, ...] = ()
 
 

@@ -1,6 +1,6 @@
 """The directories of this user on this platform."""
 
-import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ class Paths:
         return self.config / "config.toml"
 
 
-def user_paths(environ: "os._Environ[str] | dict[str, str]") -> Paths:
+def user_paths(environ: Mapping[str, str]) -> Paths:
     """The platform's directories, or four folders below `ACP_STDIO_HOME`."""
     home = environ.get("ACP_STDIO_HOME")
     if home:

@@ -1,0 +1,84 @@
+"""What a value in a configuration file may look like. Each check returns the problem in words, or nothing."""
+
+import re
+from urllib.parse import SplitResult, urlsplit
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
+"""Names of upstreams and profiles: they become file names, prefixes of tool names and parts of log lines."""
+
+_IPV4_LOOPBACK = re.compile(r"127(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}", re.ASCII)
+_REDIRECT = re.compile(
+    r"http://(?:127\.0\.0\.1|localhost|\[::1\]):(\d{1,5}(?:,\d{1,5})*)(?:/[\w.~/-]*)?", re.ASCII
+)
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 section 3.3, scope-token
+
+
+def is_loopback(host: str) -> bool:
+    """127.0.0.0/8, ::1 and `localhost`, which RFC 6761 section 6.3 keeps on this machine."""
+    return host in {"localhost", "::1"} or _IPV4_LOOPBACK.fullmatch(host) is not None
+
+
+def _split(text: str) -> SplitResult | None:
+    if not text.isascii() or not text.isprintable() or " " in text:
+        return None  # urlsplit would drop tabs and line ends in silence
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # raises ValueError for a port that is none
+    except ValueError:
+        return None
+    return parts if parts.hostname else None
+
+
+def url(text: str) -> str:
+    """An address to talk to: https, or http where it cannot leave the machine."""
+    parts = _split(text)
+    if parts is None:
+        return "is not a complete URL such as https://mcp.example.com/mcp"
+    if "@" in parts.netloc:
+        return "must not carry a user name or password"
+    if "#" in text:
+        return "must not have a fragment (#)"
+    if parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or "")):
+        return ""
+    return "must use https (plain http is accepted for loopback addresses only)"
+
+
+def issuer(text: str) -> str:
+    """OpenID Connect Discovery section 3: an https URL without query and fragment."""
+    return url(text) or ("must not have a query (?)" if "?" in text else "")
+
+
+def redirect(text: str) -> str:
+    """A loopback redirect, RFC 8252 section 7.3, with its port: 0 for any free, commas between several."""
+    match = _REDIRECT.fullmatch(text)
+    if match is None:
+        return (
+            "must be http on 127.0.0.1, [::1] or localhost with a port, such as http://127.0.0.1:0/callback"
+        )
+    if any(int(port) > 65_535 for port in match[1].split(",")):
+        return "names a port above 65535"
+    return ""
+
+
+def proxy(text: str) -> str:
+    """An HTTP proxy; its password would be a secret, and no secret belongs in the file."""
+    parts = _split(text)
+    if parts is None or parts.scheme not in {"http", "https"}:
+        return "must be http://HOST:PORT or https://HOST:PORT"
+    if "@" in parts.netloc:
+        return "must not carry a user name or password: no secret belongs in this file"
+    return ""
+
+
+def scope(text: str) -> str:
+    return "" if _SCOPE.fullmatch(text) else f"has {text!r}, which is not one scope (no spaces or quotes)"
+
+
+def filled(text: str) -> str:
+    return "" if text and text.isprintable() else "must be printable text, and not empty"
+
+
+def name(text: str) -> str:
+    if NAME.fullmatch(text):
+        return ""
+    return "must be 1 to 32 of a-z, 0-9, _ and -, beginning with a letter or digit"

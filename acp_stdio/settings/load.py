@@ -1,0 +1,176 @@
+"""From files, environment and command line to one `Settings`, or to every problem at once.
+
+Strongest first: the administrator's managed file, the command line, the environment, the
+user's file, defaults. A key that the managed file sets cannot be changed below it.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, cast
+
+from acp_stdio.errors import Failure
+from acp_stdio.settings import checks, managed, sections
+from acp_stdio.settings.model import Settings
+from acp_stdio.settings.paths import Paths, user_paths
+from acp_stdio.settings.sources import Entry, Problems, Source, closest, parse
+from acp_stdio.settings.table import UNSUPPORTED, Table
+from acp_stdio.settings.targets import select
+
+EXAMPLE: Final = """\
+version = 1
+
+[identity]
+issuer = "https://login.example.com"
+client_id = "acp-stdio"
+
+[upstreams.finance]
+url = "https://finance.example.com/mcp"
+"""
+
+_LATER_TOP: Final = ("policy", "identities", "revoked", "allow_token_export")
+_SECTIONS: Final = ("identity", "audit", "network", "storage", "host")
+
+Tables = dict[tuple[str, ...], dict[str, Entry]]
+"""Table name, such as ("upstreams", "finance"), to its keys; () holds the keys above the first table."""
+
+
+def load(
+    *,
+    config: Path | None = None,
+    profile: str = "",
+    targets: Sequence[str] = (),
+    environ: Mapping[str, str],
+) -> Settings:
+    """The settings for one command.
+
+    `config` and `profile` are the command line's, None and "" where it has none; `targets` are
+    names of upstreams or URLs, none for all upstreams. Raises `configuration_invalid`.
+    """
+    paths = user_paths(environ)
+    chosen = chosen_file(config, environ)
+    problems = Problems()
+    user = chosen or paths.config_file
+    sources = _read(managed.PLACE, user, required=chosen is not None, problems=problems)
+    if not sources and not targets:
+        problems.stop_if_any()
+        raise Failure(
+            "configuration_invalid",
+            f"There is no configuration yet: {user} does not exist.",
+            f"Write {user} with your company's values, for example:\n\n{EXAMPLE}",
+        )
+    profile = profile or environ.get("ACP_STDIO_PROFILE", "") or "default"
+    if problem := checks.name(profile):
+        problems.say(f"The profile's name {profile!r} {problem}")
+    return build(sources, user=user, paths=paths, profile=profile, targets=targets, problems=problems)
+
+
+def chosen_file(config: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """The user file that the command line or `ACP_STDIO_CONFIG` names in place of the usual one."""
+    named = config or (Path(environ["ACP_STDIO_CONFIG"]) if environ.get("ACP_STDIO_CONFIG") else None)
+    return named.expanduser().absolute() if named else None
+
+
+def config_files(paths: Paths, config: Path | None) -> tuple[Path, ...]:
+    """The files that settings come from, present or not: a change of one outdates what was remembered.
+
+    `config` is what `chosen_file` returned. Compare status-change times too: the managed file's
+    owner and permissions count.
+    """
+    return (managed.PLACE, config or paths.config_file)
+
+
+def build(
+    sources: Sequence[Source],
+    *,
+    user: Path,
+    paths: Paths,
+    profile: str,
+    targets: Sequence[str],
+    problems: Problems,
+) -> Settings:
+    """Settings from parsed files, weakest first. Raises `configuration_invalid`.
+
+    `user` is the file that a missing key belongs in.
+    """
+    tables = _merge(sources, problems)
+    top = Table(tables.pop((), {}), problems, documented=_LATER_TOP)
+    if (version := top.entry("version")) and (type(version.value) is not int or version.value != 1):
+        problems.at(version, "must be 1, the format that this version reads")
+    top.finish()
+    who = sections.identity(tables.get(("identity",)), user, problems)
+    upstreams = {
+        key[1]: sections.upstream(key[1], entries, who, user, problems)
+        for key, entries in tables.items()
+        if key[0] == "upstreams"
+    }
+    settings = Settings(
+        identity=who,
+        upstreams=select(upstreams, targets, who, problems),
+        paths=paths,
+        profile=profile,
+        storage=sections.storage(tables.get(("storage",), {}), problems),
+        network=sections.network(tables.get(("network",), {}), problems),
+        audit=sections.audit(tables.get(("audit",), {}), problems),
+        host=sections.host(tables.get(("host",), {}), problems),
+        config_file=user if any(source.path == user for source in sources) else None,
+    )
+    problems.stop_if_any()
+    return settings
+
+
+def _read(place: Path, user: Path, *, required: bool, problems: Problems) -> list[Source]:
+    sources: list[Source] = []
+    try:
+        sources.append(parse(user, _content(user), problems))
+    except FileNotFoundError:
+        if required:
+            problems.say("does not exist, but --config or ACP_STDIO_CONFIG names it", user)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        problems.say(f"cannot be read: {getattr(error, 'strerror', None) or error}", user)
+    try:
+        if (content := managed.read(place)) is not None:
+            sources.append(parse(place, content, problems))
+    except (managed.UntrustedError, OSError) as error:
+        problems.say(f"the managed configuration cannot be trusted: {error}", place)
+    return sources
+
+
+def _content(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(managed.MAX_BYTES + 1)
+
+
+def _merge(sources: Sequence[Source], problems: Problems) -> Tables:
+    """Lays the sources over each other, key by key; the last one that writes a key has it."""
+    tables: Tables = {(): {}}
+    for source in sources:
+        for key, value in source.data.items():
+            entry = Entry(value, source, (key,))
+            if key in _SECTIONS:
+                _lay(tables, entry, problems)
+            elif key == "upstreams" and isinstance(value, dict):
+                for name, table in cast("dict[str, object]", value).items():
+                    inner = Entry(table, source, (key, name))
+                    if problem := checks.name(name):
+                        problems.at(inner, f"cannot be an upstream's name, which {problem}")
+                    else:
+                        _lay(tables, inner, problems)
+            elif key == "upstreams":
+                problems.at(entry, "must be tables such as [upstreams.finance]")
+            elif key in _LATER_TOP:
+                problems.at(entry, UNSUPPORTED)
+            elif isinstance(value, dict):
+                problems.at(entry, f"is not a known table{closest(key, (*_SECTIONS, 'upstreams'))}")
+            else:
+                tables[()][key] = entry
+    return tables
+
+
+def _lay(tables: Tables, entry: Entry, problems: Problems) -> None:
+    value = entry.value
+    if not isinstance(value, dict):
+        problems.at(entry, f"must be a table, written [{'.'.join(entry.keys)}]")
+        return
+    table = tables.setdefault(entry.keys, {})
+    for key, inner in cast("dict[str, object]", value).items():
+        table[key] = Entry(inner, entry.source, (*entry.keys, key))

@@ -1,0 +1,59 @@
+"""The administrator's layer: at a place that no variable moves, trusted if nobody else can write it."""
+
+import os
+import stat
+import sys
+from pathlib import Path
+
+from acp_stdio.settings.sources import MAX_BYTES
+
+
+def _place() -> Path:
+    if sys.platform == "win32":
+        from acp_stdio.settings.managed_windows import program_data
+
+        return program_data() / "acp-stdio" / "config.toml"
+    if sys.platform == "darwin":
+        return Path("/Library/Application Support/acp-stdio/config.toml")
+    return Path("/etc/acp-stdio/config.toml")
+
+
+PLACE = _place()
+"""Tests replace it; nothing else does."""
+
+ADMINISTRATOR = 0
+"""The uid that must own the file and its directory; tests, which may not be root, replace it."""
+
+
+class UntrustedError(Exception):
+    """Somebody other than the administrator could have written the managed file."""
+
+
+def read(place: Path) -> bytes | None:
+    """The managed file's content, or None where there is none.
+
+    Raises UntrustedError if its owner or its permissions leave room for anybody else, and OSError
+    where it is there but cannot be read: then the company's rules are unknown, so nothing may run.
+    """
+    try:
+        descriptor = os.open(place, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    with open(descriptor, "rb") as file:
+        if sys.platform == "win32":
+            from acp_stdio.settings.managed_windows import writers
+
+            for path in (place, place.parent):
+                if others := writers(path):
+                    raise UntrustedError(f"{path} can be changed by {', '.join(others)}")
+        else:
+            _judge(str(place), os.fstat(descriptor))  # the open file, so that it cannot be swapped in between
+            _judge(str(place.parent), place.parent.stat())
+        return file.read(MAX_BYTES + 1)
+
+
+def _judge(path: str, facts: os.stat_result) -> None:
+    if facts.st_uid != ADMINISTRATOR:
+        raise UntrustedError(f"{path} belongs to user {facts.st_uid} and not to the administrator")
+    if facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise UntrustedError(f"{path} may be written by others than its owner")

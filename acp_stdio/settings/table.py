@@ -1,0 +1,156 @@
+"""Reads one table of the configuration strictly: a wrong value is noted and the default used meanwhile."""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+from acp_stdio.settings.durations import seconds, spell
+from acp_stdio.settings.sources import Entry, Problems, closest
+
+Check = Callable[[str], str]
+Word = TypeVar("Word", bound=str)
+
+UNSUPPORTED = "is not supported by this version: remove it"
+_SECRET = re.compile(r"secret|passw|token|api_?key|private_?key|credential|bearer", re.IGNORECASE)
+_TYPES: Final[tuple[tuple[type, str], ...]] = (
+    (bool, "true or false"),
+    (str, "text"),
+    (int, "a number"),
+    (float, "a number"),
+    (list, "a list"),
+    (dict, "a table"),
+)
+
+
+def _kind(value: object) -> str:
+    return next((words for kind, words in _TYPES if isinstance(value, kind)), "a date or time")
+
+
+class Table:
+    """The keys of one table. Every read names a key; `finish` reports the keys that nobody asked for."""
+
+    def __init__(
+        self, entries: Mapping[str, Entry], problems: Problems, *, documented: tuple[str, ...] = ()
+    ) -> None:
+        """`documented`: keys of the published format that this version does not act on yet."""
+        self._left = dict(entries)
+        self._known: set[str] = set()
+        self._documented = documented
+        self._problems = problems
+
+    def entry(self, key: str) -> Entry | None:
+        self._known.add(key)
+        return self._left.pop(key, None)
+
+    def text(self, key: str, default: str, check: Check, *, empty: bool = False) -> str:
+        """Text that passes `check`; `empty` text counts as not written."""
+        entry = self.entry(key)
+        if entry is None or (empty and entry.value == ""):
+            return default
+        if not isinstance(entry.value, str):
+            return self._wrong(entry, "text", default)
+        if problem := check(entry.value):
+            self._problems.at(entry, problem)
+            return default
+        return entry.value
+
+    def word(
+        self, key: str, default: Word, allowed: tuple[Word, ...], *, later: tuple[str, ...] = ()
+    ) -> Word:
+        """One of `allowed`; words in `later` belong to the format but not to this version."""
+        entry = self.entry(key)
+        if entry is None:
+            return default
+        for word in allowed:
+            if entry.value == word:
+                return word
+        choices = ", ".join(allowed)
+        if entry.value in later:
+            self._problems.at(entry, f'= "{entry.value}" is not supported by this version: use {choices}')
+        else:
+            hint = closest(entry.value, allowed) if isinstance(entry.value, str) else ""
+            self._problems.at(entry, f"must be one of {choices}{hint}")
+        return default
+
+    def texts(
+        self, key: str, default: tuple[str, ...], check: Check, *, single: bool = False
+    ) -> tuple[str, ...]:
+        """A list of texts that pass `check`, without repetitions; `single`: one text will do as well."""
+        entry = self.entry(key)
+        if entry is None:
+            return default
+        value = [entry.value] if single and isinstance(entry.value, str) else entry.value
+        if not isinstance(value, list):
+            return self._wrong(entry, "a list of texts", default)
+        items = [item for item in cast("list[object]", value) if isinstance(item, str)]
+        if len(items) != len(cast("list[object]", value)):
+            return self._wrong(entry, "a list of texts", default)
+        for problem in {check(item): None for item in items}:
+            if problem:
+                self._problems.at(entry, problem)
+        return tuple(dict.fromkeys(items))
+
+    def flag(self, key: str, default: bool) -> bool:
+        entry = self.entry(key)
+        if entry is None:
+            return default
+        return entry.value if isinstance(entry.value, bool) else self._wrong(entry, "true or false", default)
+
+    def duration(self, key: str, default: float, *, least: float, most: float) -> float:
+        """Seconds, within bounds, from a text such as `15m`."""
+        entry = self.entry(key)
+        if entry is None:
+            return default
+        try:
+            value = seconds(entry.value) if isinstance(entry.value, str) else -1.0
+        except ValueError:
+            value = -1.0
+        if least <= value <= most:
+            return value
+        bounds = f"from {spell(least)} to {spell(most)}"
+        self._problems.at(entry, f'must be a length of time such as "90s" or "1h30m", {bounds}')
+        return default
+
+    def path(self, key: str) -> Path | None:
+        """An absolute path, `~` resolved, for a host starts us where it likes. Empty: not written."""
+        entry = self.entry(key)
+        if entry is None or entry.value == "":
+            return None
+        if not isinstance(entry.value, str):
+            return self._wrong(entry, "text", None)
+        try:
+            path = Path(entry.value).expanduser()
+        except RuntimeError:  # a home directory that cannot be determined
+            path = Path()
+        if path.is_absolute() and "\0" not in entry.value:
+            return path
+        self._problems.at(entry, "must be an absolute path, or begin with ~/")
+        return None
+
+    def claims(self, key: str) -> dict[str, str]:
+        """A table of claim names and the text each must have."""
+        entry = self.entry(key)
+        if entry is None:
+            return {}
+        table = entry.value
+        if not isinstance(table, dict):
+            return self._wrong(entry, "a table of claims", {})
+        claims = {k: v for k, v in cast("dict[str, object]", table).items() if isinstance(v, str) and v and k}
+        if len(claims) != len(cast("dict[str, object]", table)):
+            self._problems.at(entry, "must name claims and the text each must have")
+        return claims
+
+    def finish(self) -> None:
+        """Notes every key that was not read: nobody shall believe in a setting that does nothing."""
+        for key, entry in self._left.items():
+            if key in self._documented:
+                self._problems.at(entry, UNSUPPORTED)
+            elif _SECRET.search(key):
+                self._problems.at(entry, "looks like a secret, and no secret belongs in this file: remove it")
+            else:
+                self._problems.at(entry, f"is not a known key{closest(key, self._known)}")
+
+    def _wrong(self, entry: Entry, expected: str, default: Any) -> Any:
+        self._problems.at(entry, f"must be {expected}, not {_kind(entry.value)}")
+        return default

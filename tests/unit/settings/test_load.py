@@ -1,0 +1,378 @@
+"""Promises of the configuration: layers, strictness, every problem at once."""
+
+from pathlib import Path
+
+import pytest
+
+from acp_stdio.errors import EXIT_CONFIGURATION, Failure
+from acp_stdio.settings import managed
+from acp_stdio.settings.load import EXAMPLE, chosen_file, config_files, load
+from acp_stdio.settings.model import Settings
+from acp_stdio.settings.paths import user_paths
+
+ISSUER = "https://login.example.com"
+FINANCE = "https://finance.example.com/mcp"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A person's home with no managed file in reach."""
+    monkeypatch.setattr(managed, "PLACE", tmp_path / "managed" / "config.toml")
+    return tmp_path / "home"
+
+
+def write(home: Path, text: str, name: str = "config.toml") -> Path:
+    path = home / "config" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def settings(home: Path, *targets: str, **environ: str) -> Settings:
+    return load(targets=targets, environ={"ACP_STDIO_HOME": str(home), **environ})
+
+
+def refused(home: Path, *targets: str, **environ: str) -> Failure:
+    with pytest.raises(Failure) as caught:
+        settings(home, *targets, **environ)
+    assert caught.value.reason == "configuration_invalid"
+    assert caught.value.meaning.exit_code == EXIT_CONFIGURATION
+    assert caught.value.advice
+    return caught.value
+
+
+def test_the_smallest_configuration_fills_in_the_documented_defaults(home: Path) -> None:
+    path = write(home, EXAMPLE)
+    found = settings(home)
+    assert (found.identity.issuer, found.identity.client_id) == (ISSUER, "acp-stdio")
+    assert found.identity.redirect == "http://127.0.0.1:0/callback"
+    assert found.identity.scopes == ("openid", "offline_access")
+    assert found.identity.recheck_identity == 15 * 60
+    assert found.upstreams["finance"].url == FINANCE
+    assert found.upstreams["finance"].token_request == "resource"
+    assert found.host.call_timeout == 230
+    assert found.host.helper_tools is True
+    assert found.profile == "default"
+    assert found.config_file == path
+
+
+def test_every_key_of_this_version_is_read(home: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "ca.pem"
+    bundle.touch()
+    write(
+        home,
+        f"""
+        version = 1
+        [identity]
+        issuer = "http://[::1]:9000/realm/"
+        client_id = "abc"
+        preset = "generic"
+        flow = "device"
+        redirect = "http://localhost:8400,8401/back"
+        scopes = ["openid", "profile"]
+        require_account = {{ domain = "example.com" }}
+        recheck_identity = "1h30m"
+        user_key = ["tid", "oid"]
+        user_label = ["upn"]
+        [upstreams.finance]
+        url = "http://127.0.0.1:8000/mcp"
+        transport = "http"
+        token_request = "audience"
+        audience = ["one", "two"]
+        scopes = ["finance.read"]
+        [upstreams.other]
+        url = "{FINANCE}"
+        audience = "single"
+        [audit]
+        path = "{tmp_path}/trail"
+        [network]
+        proxy = "http://proxy.example.com:3128"
+        ca_bundle = "{bundle}"
+        [storage]
+        backend = "file"
+        key_file = "{tmp_path}/key"
+        directory = "{tmp_path}/store"
+        [host]
+        helper_tools = false
+        call_timeout = "5s"
+        """,
+    )
+    found = settings(home)
+    assert found.identity.issuer == "http://[::1]:9000/realm/", "byte for byte, as RFC 8414 compares it"
+    assert found.identity.flow == "device"
+    assert found.identity.redirect == "http://localhost:8400,8401/back"
+    assert found.identity.require_account == {"domain": "example.com"}
+    assert found.identity.recheck_identity == 5400
+    assert found.identity.user_key == ("tid", "oid")
+    assert found.upstreams["finance"].audience == ("one", "two")
+    assert found.upstreams["other"].audience == ("single",)
+    assert found.audit.path == tmp_path / "trail"
+    assert found.network.proxy == "http://proxy.example.com:3128"
+    assert found.network.ca_bundle == str(bundle)
+    assert (found.storage.backend, found.storage.key_file) == ("file", tmp_path / "key")
+    assert found.storage.directory == tmp_path / "store"
+    assert (found.host.helper_tools, found.host.call_timeout) == (False, 5)
+
+
+def test_all_problems_are_told_at_once_with_file_and_line(home: Path) -> None:
+    path = write(
+        home,
+        "\n".join(
+            [
+                "version = 1",
+                "[identity]",
+                'isuer = "https://login.example.com"',
+                "client_id = true",
+                'recheck_identity = "soon"',
+                "[upstreams.finance]",
+                'url = "http://finance.example.com/mcp"',
+                "[hosts]",
+            ]
+        ),
+    )
+    lines = refused(home).message.splitlines()
+    assert lines[0] == "The configuration has 6 problems:"
+    assert lines[1:] == [
+        f"{path}:2: [identity] needs issuer",
+        f"{path}:3: identity.isuer is not a known key; did you mean issuer?",
+        f"{path}:4: identity.client_id must be text, not true or false",
+        f"{path}:5: identity.recheck_identity must be a length of time "
+        'such as "90s" or "1h30m", from 1s to 30d',
+        f"{path}:7: upstreams.finance.url must use https "
+        "(plain http is accepted for loopback addresses only)",
+        f"{path}:8: hosts is not a known table; did you mean host?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("table", "line", "says"),
+    [
+        ("", "[policy]\ndefault = 'deny'", "policy is not supported by this version: remove it"),
+        ("", "[identities.other]\nissuer = 'x'", "identities is not supported by this version"),
+        ("", "version = 2", "version must be 1"),
+        ("", "version = true", "version must be 1"),
+        ("", "upstreams = 'finance'", "upstreams must be tables"),
+        ("", "host = 5", "host must be a table, written [host]"),
+        ("", "verison = 1", "verison is not a known key; did you mean version?"),
+        ("identity", "client_secret_ref = 'keyring:x'", "client_secret_ref is not supported by this version"),
+        ("identity", "client_secret = 'x'", "no secret belongs in this file"),
+        ("identity", "Password = 'x'", "no secret belongs in this file"),
+        ("identity", "preset = 'okta'", '= "okta" is not supported by this version: use generic, entra'),
+        ("identity", "preset = 'entre'", "must be one of generic, entra; did you mean entra?"),
+        ("identity", "preset = ['entra']", "must be one of generic, entra"),
+        ("identity", "flow = 1", "flow must be one of browser, device"),
+        ("identity", "scopes = ['offline_access']", 'scopes needs "openid"'),
+        ("identity", "scopes = ['openid', 'a b']", "not one scope"),
+        ("identity", "scopes = 'openid'", "scopes must be a list of texts, not text"),
+        ("identity", "scopes = ['openid', 5]", "scopes must be a list of texts"),
+        ("identity", "user_key = []", "user_key must name at least one claim"),
+        ("identity", "require_account = 'me'", "require_account must be a table of claims"),
+        ("identity", "require_account = { domain = 5 }", "must name claims and the text each must have"),
+        ("identity", "recheck_identity = 15", "must be a length of time"),
+        ("identity", "recheck_identity = '0s'", "from 1s to 30d"),
+        ("identity", "redirect = 'https://127.0.0.1:0/x'", "redirect must be http on 127.0.0.1"),
+        ("identity", "redirect = 'http://192.0.2.1:0/x'", "redirect must be http on 127.0.0.1"),
+        ("identity", "redirect = 'http://127.0.0.1/x'", "with a port"),
+        ("identity", "redirect = 'http://127.0.0.1:70000/x'", "above 65535"),
+        ("upstreams.x", "url = 'https://a.example/mcp'\ntransport = 'sse'", '= "sse" is not supported'),
+        ("upstreams.x", "url = 'https://a.example/mcp'\nassertion = true", "assertion is not supported"),
+        ("upstreams.x", "url = 'https://a.example/mcp'\ntoken_request = 'exchange'", "is not supported"),
+        ("upstreams.x", "url = 'https://a.example/mcp'\naccess_token = 'x'", "no secret belongs"),
+        ("upstreams.x", "url = 'https://u:p@a.example/mcp'", "must not carry a user name or password"),
+        ("upstreams.x", "url = 'https://a.example/mcp#x'", "must not have a fragment"),
+        ("upstreams.x", "url = 'finance'", "is not a complete URL"),
+        ("upstreams.x", "url = 'https://a.example:port/'", "is not a complete URL"),
+        ("upstreams.x", "url = 'http://127.0.0.1.example.com/'", "must use https"),
+        ("upstreams.x", "scopes = ['a']", "[upstreams.x] needs url"),
+        ("upstreams.Ex", "url = 'https://a.example/mcp'", "cannot be an upstream's name"),
+        ("audit", "otlp = 'https://o.example'", "audit.otlp is not supported by this version: remove it"),
+        ("audit", "path = 'trail'", "audit.path must be an absolute path"),
+        ("network", "proxy = 'http://u:p@proxy:1'", "no secret belongs in this file"),
+        ("network", "proxy = 'socks5://proxy:1'", "must be http://HOST:PORT"),
+        ("network", "ca_bundle = '/nonexistent/ca.pem'", "names a file that does not exist"),
+        ("storage", "backend = 'file'", 'needs key_file'),
+        ("storage", "key_file = '/k'", 'only with backend = "file"'),
+        ("host", "helper_tools = 1", "helper_tools must be true or false, not a number"),
+        ("host", "helper_tools = 2026-11-23", "must be true or false, not a date or time"),
+        ("host", "call_timeout = '2d'", "from 1s to 1d"),
+    ],
+)  # fmt: skip
+def test_what_this_version_does_not_understand_is_an_error(
+    home: Path, table: str, line: str, says: str
+) -> None:
+    base = EXAMPLE.replace("version = 1\n", line + "\n" if "version" in line.lower() else "", 1)
+    if table == "identity":
+        text = base.replace("[identity]", f"[identity]\n{line}")
+    elif table:
+        text = f"{base}\n[{table}]\n{line}\n"
+    elif line.startswith("["):
+        text = f"{base}\n{line}\n"
+    elif "version" in line:
+        text = base
+    else:
+        text = f"{line}\n" + base.split("[upstreams.finance]")[0]
+    write(home, text)
+    message = refused(home).message
+    assert says in message
+    assert message.startswith("The configuration has a problem:"), message
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"version = ", "is not valid TOML"),
+        (b'[identity]\nissuer = "a"\nissuer = "b"\n', ":3: is not valid TOML"),
+        (b"version = 1\n# \xff\n", ":2: is not UTF-8 text"),
+        (b"x = " + b"9" * 5000, "is not valid TOML"),
+        (b"x = " + b"[" * 100_000, "is not valid TOML"),
+        (b"#" * (1 << 20) + b"#", "is larger than 1 MiB"),
+    ],
+)
+def test_a_file_that_is_no_toml_is_told_by_name_and_line(home: Path, content: bytes, says: str) -> None:
+    path = write(home, "")
+    path.write_bytes(content)
+    message = refused(home).message
+    assert str(path) in message
+    assert says in message
+
+
+def test_a_byte_order_mark_of_a_windows_editor_is_no_error(home: Path) -> None:
+    path = write(home, "")
+    path.write_bytes(b"\xef\xbb\xbf" + EXAMPLE.replace("\n", "\r\n").encode())
+    assert settings(home).identity.issuer == ISSUER
+
+
+def test_without_any_configuration_the_person_gets_one_to_start_from(home: Path) -> None:
+    failure = refused(home)
+    assert str(home / "config" / "config.toml") in failure.message
+    assert failure.advice.endswith(EXAMPLE)
+
+
+def test_a_file_that_is_named_must_exist(home: Path) -> None:
+    write(home, EXAMPLE)
+    assert (
+        f"{home}/other.toml: does not exist" in refused(home, ACP_STDIO_CONFIG=f"{home}/other.toml").message
+    )
+
+
+def test_a_directory_in_place_of_the_file_is_a_problem_and_not_a_crash(home: Path) -> None:
+    (home / "config" / "config.toml").mkdir(parents=True)
+    assert "cannot be read" in refused(home).message
+
+
+def test_the_command_line_beats_the_environment_which_beats_the_usual_file(home: Path) -> None:
+    write(home, EXAMPLE)
+    environment = write(home, EXAMPLE.replace("acp-stdio", "from-environment"), "environment.toml")
+    line = write(home, EXAMPLE.replace("acp-stdio", "from-line"), "line.toml")
+    environ = {"ACP_STDIO_HOME": str(home), "ACP_STDIO_CONFIG": str(environment), "ACP_STDIO_PROFILE": "work"}
+    assert load(environ={"ACP_STDIO_HOME": str(home)}).identity.client_id == "acp-stdio"
+    assert load(environ=environ).identity.client_id == "from-environment"
+    assert load(environ=environ).profile == "work"
+    assert load(config=line, environ=environ).identity.client_id == "from-line"
+    assert load(config=line, environ=environ).config_file == line
+    assert load(profile="home", environ=environ).profile == "home"
+
+
+def test_a_profile_that_would_leave_its_directory_is_refused(home: Path) -> None:
+    write(home, EXAMPLE)
+    assert "'../x' must be 1 to 32 of a-z" in refused(home, ACP_STDIO_PROFILE="../x").message
+
+
+def test_targets_choose_upstreams_by_name(home: Path) -> None:
+    write(home, EXAMPLE + '[upstreams.hr]\nurl = "https://hr.example.com/mcp"\n')
+    assert list(settings(home).upstreams) == ["finance", "hr"]
+    assert list(settings(home, "hr").upstreams) == ["hr"]
+    assert (
+        "no upstream 'finanse' in the configuration; did you mean finance?"
+        in refused(home, "finanse").message
+    )
+
+
+def test_a_url_as_target_needs_no_table_of_its_own(home: Path) -> None:
+    write(home, EXAMPLE.split("[upstreams")[0])
+    found = settings(home, "https://crm.example.com/mcp")
+    assert [(u.name, u.url) for u in found.upstreams.values()] == [
+        ("crm-example-com", "https://crm.example.com/mcp")
+    ]
+
+
+def test_a_url_that_the_configuration_knows_keeps_its_name_and_settings(home: Path) -> None:
+    write(home, EXAMPLE + 'scopes = ["finance.read"]\n')
+    assert settings(home, FINANCE).upstreams == settings(home, "finance").upstreams
+
+
+def test_urls_that_differ_only_in_path_or_port_get_different_names(home: Path) -> None:
+    write(home, EXAMPLE)
+    urls = [
+        "https://a.example.com/mcp",
+        "https://a.example.com/other",
+        "https://a.example.com:8443/mcp",
+        "https://a.example.com/mcp?x=1",
+        "https://[2001:db8::1]/mcp",
+        "https://" + "a" * 60 + ".example.com/mcp",
+    ]
+    found = settings(home, *urls).upstreams
+    assert sorted(upstream.url for upstream in found.values()) == sorted(urls)
+    assert {settings(home, url).upstreams.popitem()[0] for url in urls} == set(found), "the same every time"
+
+
+def test_a_url_without_an_identity_says_which_keys_to_write_and_where(home: Path) -> None:
+    message = refused(home, FINANCE).message
+    assert f"{home}/config/config.toml: needs [identity] with issuer and client_id" in message
+
+
+def test_a_password_in_a_target_is_refused_and_not_repeated(home: Path) -> None:
+    write(home, EXAMPLE)
+    message = refused(home, "https://sarah:hunter2@finance.example.com/mcp").message
+    assert "must not carry a user name or password" in message
+    assert "hunter2" not in message
+
+
+def test_entra_changes_the_defaults_that_its_quirks_need(home: Path) -> None:
+    app = "11111111-2222-3333-4444-555555555555"
+    text = EXAMPLE.replace("[identity]", '[identity]\npreset = "entra"')
+    write(home, text + f'scopes = ["api://{app}/finance.read"]\n')
+    found = settings(home)
+    assert found.identity.redirect == "http://localhost:0"
+    assert found.identity.user_key == ("tid", "oid")
+    assert found.identity.user_label[0] == "preferred_username"
+    assert {"openid", "offline_access"} <= set(found.identity.scopes)
+    assert found.upstreams["finance"].token_request == "scope"
+    assert found.upstreams["finance"].audience == (f"api://{app}", app)
+
+
+def test_what_the_file_says_beats_the_preset(home: Path) -> None:
+    text = EXAMPLE.replace("[identity]", '[identity]\npreset = "entra"\nuser_key = ["sub"]')
+    write(home, text + 'scopes = ["api://x/y"]\naudience = "z"\ntoken_request = "omit"\n')
+    found = settings(home)
+    assert found.identity.user_key == ("sub",)
+    assert found.upstreams["finance"].audience == ("z",)
+    assert found.upstreams["finance"].token_request == "omit"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("", "[upstreams.finance] needs scopes"),
+        ("scopes = []\n", "scopes must not be empty"),
+        ('scopes = ["finance.read"]\n', "write api://APP-ID/finance.read"),
+    ],
+)
+def test_entra_scopes_that_would_name_another_api_are_refused(home: Path, change: str, says: str) -> None:
+    write(home, EXAMPLE.replace("[identity]", '[identity]\npreset = "entra"') + change)
+    assert says in refused(home).message
+
+
+def test_an_entra_issuer_must_be_one_tenants(home: Path) -> None:
+    text = EXAMPLE.replace(ISSUER, "https://login.example.com/common/v2.0")
+    write(home, text.replace("[identity]", '[identity]\npreset = "entra"') + 'scopes = ["api://x/y"]\n')
+    assert "must name your tenant's id where it has /common" in refused(home).message
+
+
+def test_the_files_that_outdate_a_remembered_start_are_the_managed_and_the_chosen_one(home: Path) -> None:
+    environ = {"ACP_STDIO_HOME": str(home)}
+    paths = user_paths(environ)
+    assert config_files(paths, chosen_file(None, environ)) == (managed.PLACE, paths.config_file)
+    named = chosen_file(None, {**environ, "ACP_STDIO_CONFIG": "/etc/other.toml"})
+    assert config_files(paths, named) == (managed.PLACE, Path("/etc/other.toml"))
+    assert config_files(paths, chosen_file(Path("/a.toml"), environ)) == (managed.PLACE, Path("/a.toml"))
