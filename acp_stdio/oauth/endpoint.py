@@ -1,0 +1,180 @@
+"""The token and revocation endpoints: what we ask without a human, and what the answers mean."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import httpx2
+
+from acp_stdio.errors import Failure
+from acp_stdio.oauth.http import Answer, ConnectionFailed, send
+from acp_stdio.oauth.metadata import AuthorizationServer
+from acp_stdio.oauth.words import plain
+from acp_stdio.secrets import Secret
+
+UNSAID_LIFETIME: Final = 300.0
+"""Seconds assumed where the answer has no `expires_in` (RFC 6749 section 5.1 only recommends it)."""
+
+TokenErrorKind = Literal["unsent", "answer_lost", "transient", "invalid_grant", "misconfigured"]
+_TEMPORARY: Final = frozenset({"temporarily_unavailable", "server_error", "slow_down"})
+_NEEDS_PERSON: Final = frozenset(
+    {"interaction_required", "login_required", "consent_required", "account_selection_required"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenResponse:
+    """A successful answer of the token endpoint, RFC 6749 section 5.1."""
+
+    access_token: Secret
+    token_type: str
+    expires_in: float
+    """Seconds from the answer; `UNSAID_LIFETIME` where the server did not say."""
+    refresh_token: Secret | None = None
+    id_token: Secret | None = None
+    scope: str | None = None
+
+
+class TokenError(Exception):
+    """No token. What that means for the refresh token is `kind`.
+
+    - `unsent`: the request did not leave (DNS, TCP, TLS, proxy); nothing has changed.
+    - `answer_lost`: it left and no whole answer came; the refresh token may be spent.
+    - `transient`: the server, or something on the way, could not answer; try later, keep the token.
+    - `invalid_grant`: the server does not accept the refresh token or code.
+    - `misconfigured`: it refuses the request itself (client, scope, resource); repeating does not help.
+    """
+
+    def __init__(self, kind: TokenErrorKind, message: str, *, error: str = "", description: str = "") -> None:
+        super().__init__(message)
+        self.kind: TokenErrorKind = kind
+        self.message = message
+        self.error = error
+        """The server's `error`, or nothing."""
+        self.description = description
+        """The server's `error_description` on one printable line, shortened."""
+
+    def failure(self) -> Failure:
+        """As what the person sees, where the caller knows nothing better."""
+        if self.kind == "invalid_grant" or self.error in _NEEDS_PERSON:
+            return Failure("login_required", self.message, "Run `acp-stdio login` to sign in again.")
+        if self.kind == "misconfigured":
+            return Failure(
+                "configuration_invalid",
+                self.message,
+                "Check client_id, scopes and audience in the configuration with whoever runs the provider.",
+            )
+        return Failure("idp_unreachable", self.message, "Check the network, then try again in a minute.")
+
+
+def refresh(
+    server: AuthorizationServer,
+    http: httpx2.Client,
+    *,
+    client_id: str,
+    refresh_token: Secret,
+    params: Mapping[str, str],
+) -> TokenResponse:
+    """Spends `refresh_token` once (RFC 6749 section 6); never repeats by itself. Raises `TokenError`.
+
+    `params` says what the token is for, see `presets.token_request_params`.
+    """
+    return request_token(
+        server,
+        http,
+        {
+            **params,
+            "grant_type": "refresh_token",
+            "client_id": client_id,
+            "refresh_token": refresh_token.reveal(),
+        },
+    )
+
+
+def request_token(server: AuthorizationServer, http: httpx2.Client, form: Mapping[str, str]) -> TokenResponse:
+    """One POST of `form` to the token endpoint. Raises `TokenError`."""
+    try:
+        answer = send(http, "POST", server.token_endpoint, form)
+    except ConnectionFailed as error:
+        what = "The connection broke after the request had left" if error.sent else "Could not be reached"
+        raise TokenError(
+            "answer_lost" if error.sent else "unsent", f"{error.host}: {what} ({error.why})."
+        ) from None
+    return parse_token_response(answer)
+
+
+def parse_token_response(answer: Answer) -> TokenResponse:
+    """The token endpoint's answer as a value. Raises `TokenError`, which never quotes a token."""
+    document = answer.json_object()
+    if document is None:  # an empty 400, a proxy's web page: says nothing about the grant
+        raise TokenError(
+            "transient", f"The identity provider answered {answer.status} without a readable reason."
+        )
+    if isinstance(document.get("error"), str):
+        raise _refused(answer.status, document)
+    if answer.status != 200:
+        raise TokenError("transient", f"The identity provider answered {answer.status}.")
+    access_token, token_type = document.get("access_token"), document.get("token_type")
+    if not isinstance(access_token, str) or not access_token or not isinstance(token_type, str):
+        raise TokenError("misconfigured", "The identity provider's answer holds no access token.")
+    if token_type.lower() != "bearer":  # RFC 6749 section 7.1: a type we do not know must not be used
+        raise TokenError("misconfigured", f"The identity provider issued a {plain(token_type, 40)} token.")
+    scope = document.get("scope")
+    return TokenResponse(
+        access_token=Secret(access_token),
+        token_type="Bearer",  # noqa: S106  # a scheme's name, spelled one way
+        expires_in=_lifetime(document.get("expires_in")),
+        refresh_token=_secret(document, "refresh_token"),
+        id_token=_secret(document, "id_token"),
+        scope=scope if isinstance(scope, str) else None,
+    )
+
+
+def revoke(
+    server: AuthorizationServer,
+    http: httpx2.Client,
+    *,
+    client_id: str,
+    token: Secret,
+    hint: Literal["refresh_token", "access_token"],
+) -> Literal["revoked", "unsupported", "failed"]:
+    """Ends `token` at the server (RFC 7009). Never raises: what could not be done is the answer."""
+    if server.revocation_endpoint is None:
+        return "unsupported"
+    form = {"token": token.reveal(), "token_type_hint": hint, "client_id": client_id}
+    try:
+        answer = send(http, "POST", server.revocation_endpoint, form)
+    except ConnectionFailed:
+        return "failed"
+    if answer.status == 200:
+        return "revoked"
+    error = (answer.json_object() or {}).get("error")
+    return "unsupported" if error == "unsupported_token_type" else "failed"
+
+
+def _refused(status: int, document: Mapping[str, Any]) -> TokenError:
+    error = plain(document["error"], 60)
+    description = plain(str(document.get("error_description") or ""))
+    kind: TokenErrorKind = "misconfigured"
+    if status >= 500 or status == 429 or error in _TEMPORARY:
+        kind = "transient"
+    elif error == "invalid_grant":
+        kind = "invalid_grant"
+    said = f"{error}: {description}" if description else error
+    return TokenError(kind, f"The identity provider refused ({said}).", error=error, description=description)
+
+
+def _secret(document: Mapping[str, Any], name: str) -> Secret | None:
+    value = document.get(name)
+    return Secret(value) if isinstance(value, str) and value else None
+
+
+def _lifetime(value: object) -> float:
+    try:
+        seconds = (
+            float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else -1.0
+        )
+    except (ValueError, OverflowError):
+        seconds = -1.0
+    return seconds if math.isfinite(seconds) and seconds >= 0 else UNSAID_LIFETIME

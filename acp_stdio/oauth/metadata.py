@@ -1,0 +1,165 @@
+"""Who the authorization server is (RFC 8414, OpenID Connect Discovery) and what it can do."""
+
+import time
+from dataclasses import dataclass
+from typing import Any, Final, cast
+from urllib.parse import urlsplit
+
+import httpx2
+
+from acp_stdio.errors import Failure
+from acp_stdio.oauth.cache import PublicCache
+from acp_stdio.oauth.http import ConnectionFailed, send
+from acp_stdio.oauth.presets import Preset
+from acp_stdio.oauth.words import plain
+from acp_stdio.settings import checks
+
+METADATA_MAX_AGE: Final = 3600.0
+"""Seconds that cached metadata is used for."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationServer:
+    """The parts of the metadata that we act on, validated."""
+
+    issuer: str
+    """As configured and as the document has it, byte for byte: what an `iss` is compared with."""
+    authorization_endpoint: str
+    token_endpoint: str
+    jwks_uri: str
+    device_authorization_endpoint: str | None = None
+    revocation_endpoint: str | None = None
+    introspection_endpoint: str | None = None
+    end_session_endpoint: str | None = None
+    pkce_methods: tuple[str, ...] = ()
+    iss_parameter_supported: bool = False
+    """RFC 9207: the redirect then must carry `iss`."""
+    signing_algorithms: tuple[str, ...] = ()
+    """For ID tokens, as published; `identity.claims` takes only asymmetric ones from it."""
+    scopes_supported: tuple[str, ...] = ()
+    issuer_alternatives: tuple[str, ...] = ()
+    """Further values that the `iss` of a token may have; `{tenantid}` stands for its `tid` claim."""
+    deviations: tuple[str, ...] = ()
+    """Where the preset lets the provider differ from the specifications, in words for logs and `status`."""
+
+    @property
+    def token_issuers(self) -> tuple[str, ...]:
+        """Every value that `iss` of a token of this server may have."""
+        return (self.issuer, *self.issuer_alternatives)
+
+
+def discover(
+    issuer: str, preset: Preset, http: httpx2.Client, cache: PublicCache | None = None
+) -> AuthorizationServer:
+    """The metadata of `issuer`: RFC 8414 first, then OpenID Connect, from the cache where it is fresh.
+
+    Raises `Failure`: `idp_unreachable` where no document could be had, `configuration_invalid`
+    where there is one that must not be used (another issuer, no PKCE, an endpoint without https).
+    """
+    now = time.time()
+    if cache is not None and (known := cache.load(issuer, max_age=METADATA_MAX_AGE, now=now)):
+        return parse_metadata(known, issuer, preset)
+    document = _fetch(issuer, http)
+    server = parse_metadata(document, issuer, preset)
+    if cache is not None:
+        cache.store(issuer, document, now=now)
+    return server
+
+
+def well_known_urls(issuer: str) -> tuple[str, ...]:
+    """Where the metadata may lie, in the order of the MCP authorization specification."""
+    parts = urlsplit(issuer)
+    origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
+    oauth, openid = "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"
+    if not path:
+        return (origin + oauth, origin + openid)
+    return (origin + oauth + path, origin + openid + path, origin + path + openid)
+
+
+def parse_metadata(document: dict[str, Any], issuer: str, preset: Preset) -> AuthorizationServer:
+    """Checks `document` and takes what we use from it. Raises `Failure(configuration_invalid)`."""
+    deviations = list(preset.deviations)
+    stated = document.get("issuer")
+    alternatives: list[str] = []
+    if stated != issuer:  # RFC 8414 section 3.3: identical, or the document MUST NOT be used
+        template = preset.issuer_template(issuer)
+        if not isinstance(stated, str) or stated != template:
+            raise _unusable(issuer, f"its metadata names the issuer {plain(str(stated))!r}")
+        alternatives.append(stated)
+        deviations.append(f"the metadata's issuer is the template {stated}")
+    alternatives += preset.issuer_alternatives(issuer)
+    methods = _texts(document, "code_challenge_methods_supported")
+    if "S256" not in methods and (methods or not preset.pkce_unadvertised):
+        raise _unusable(issuer, "its metadata does not offer PKCE with S256 (RFC 7636)")
+    return AuthorizationServer(
+        issuer=issuer,
+        authorization_endpoint=_required(document, "authorization_endpoint", issuer),
+        token_endpoint=_required(document, "token_endpoint", issuer),
+        jwks_uri=_required(document, "jwks_uri", issuer),
+        device_authorization_endpoint=_endpoint(document, "device_authorization_endpoint", issuer),
+        revocation_endpoint=_endpoint(document, "revocation_endpoint", issuer),
+        introspection_endpoint=_endpoint(document, "introspection_endpoint", issuer),
+        end_session_endpoint=_endpoint(document, "end_session_endpoint", issuer),
+        pkce_methods=methods,
+        iss_parameter_supported=document.get("authorization_response_iss_parameter_supported") is True,
+        signing_algorithms=_texts(document, "id_token_signing_alg_values_supported"),
+        scopes_supported=_texts(document, "scopes_supported"),
+        issuer_alternatives=tuple(alternatives),
+        deviations=tuple(deviations),
+    )
+
+
+def _fetch(issuer: str, http: httpx2.Client) -> dict[str, Any]:
+    seen: list[str] = []
+    trouble = False
+    for url in well_known_urls(issuer):
+        try:
+            answer = send(http, "GET", url)
+        except ConnectionFailed as error:
+            raise error.failure() from None
+        document = answer.json_object() if answer.status == 200 else None
+        if document is not None:
+            return document
+        # A web page with status 200 is a site that answers every path, or a network that wants a login.
+        seen.append(f"{url} ({answer.status if answer.status != 200 else 'no JSON'})")
+        trouble = trouble or answer.status >= 500 or answer.status == 429
+    raise Failure(
+        "idp_unreachable",
+        f"{issuer} publishes no metadata that could be read; asked: {', '.join(seen)}.",
+        "Try again in a minute." if trouble else "Check `issuer` in the configuration, and the network.",
+    )
+
+
+def _required(document: dict[str, Any], name: str, issuer: str) -> str:
+    url = _endpoint(document, name, issuer)
+    if url is None:
+        raise _unusable(issuer, f"its metadata has no {name}")
+    return url
+
+
+def _endpoint(document: dict[str, Any], name: str, issuer: str) -> str | None:
+    url = document.get(name)
+    if url is None:
+        return None
+    problem = checks.url(url) if isinstance(url, str) else "is not text"
+    # Plain http was allowed for loopback by `checks.url`; from a real issuer it is an attack or a mistake.
+    if not problem and urlsplit(cast("str", url)).scheme == "http" and urlsplit(issuer).scheme != "http":
+        problem = "must use https"
+    if problem:
+        raise _unusable(issuer, f"its {name} {problem}")
+    return cast("str", url)
+
+
+def _texts(document: dict[str, Any], name: str) -> tuple[str, ...]:
+    value = document.get(name)
+    if not isinstance(value, list):
+        return ()
+    return tuple(item for item in cast("list[object]", value) if isinstance(item, str))
+
+
+def _unusable(issuer: str, why: str) -> Failure:
+    return Failure(
+        "configuration_invalid",
+        f"{issuer} cannot be used: {why}.",
+        "Check `issuer` and `preset` in the configuration, to the last character, or ask who runs it.",
+    )
