@@ -24,7 +24,7 @@ from acp_stdio.settings.model import NetworkSettings
 CONNECT_TIMEOUT: Final = 10.0
 READ_TIMEOUT: Final = 20.0
 """Seconds for one read; some identity providers think for more than five."""
-TOTAL_TIMEOUT: Final = 60.0
+TOTAL_TIMEOUT: Final = 25.0
 """Seconds for one whole answer, however slowly it drips."""
 BODY_LIMIT: Final = 1024 * 1024
 """Bytes of one answer; metadata, key sets and token answers stay far below."""
@@ -93,7 +93,7 @@ def open_client(network: NetworkSettings) -> httpx2.Client:
         except OSError as error:  # ssl.SSLError is one
             raise Failure(
                 "configuration_invalid",
-                f"[network] ca_bundle {network.ca_bundle} holds no readable certificates: {plain(str(error))}.",
+                f"[network] ca_bundle {network.ca_bundle} cannot be read: {plain(str(error))}.",
                 "Name a readable PEM file, or remove the key to use the system's certificates.",
             ) from None
     try:
@@ -130,7 +130,7 @@ def send(http: httpx2.Client, method: str, url: str, form: Mapping[str, str] | N
                 if len(body) > BODY_LIMIT:
                     raise ConnectionFailed(url, "the answer is larger than 1 MiB", sent=True)
                 if time.monotonic() - started > TOTAL_TIMEOUT:
-                    raise ConnectionFailed(url, "the answer took more than a minute", sent=True)
+                    raise ConnectionFailed(url, "the answer took too long", sent=True)
             headers = {name.lower(): value for name, value in response.headers.items()}
             return Answer(response.status_code, headers, bytes(body))
     except _NOT_SENT as error:
