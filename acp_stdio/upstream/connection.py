@@ -14,7 +14,7 @@ import httptools
 from acp_stdio.upstream.call import Call
 
 HEAD_LIMIT: Final = 64 * 1024
-"""Bytes of a head, and of anything else between two pieces of body (trailers, chunk extensions)."""
+"""Bytes of a head. Other things between pieces of body (trailers, chunk extensions) may take one read more."""
 SLICE: Final = 256 * 1024
 """Bytes handed to the transport at once, so that a large body is not copied into its buffer whole."""
 
