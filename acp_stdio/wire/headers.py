@@ -6,6 +6,7 @@ end its line and begin another (CWE-113); `header_block` looks once more.
 
 import base64
 import re
+from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, cast
 
@@ -75,9 +76,9 @@ def header_annotations(input_schema: Mapping[str, Any]) -> dict[Path, str]:
     """
     found: dict[Path, str] = {}
     names: set[str] = set()
-    pending: list[tuple[Path | None, Any]] = [((), input_schema)]
-    while pending:  # a list, not recursion: the server chooses the depth
-        path, node = pending.pop()
+    pending: deque[tuple[Path | None, Any]] = deque([((), input_schema)])
+    while pending:  # a queue, not recursion: the server chooses the depth
+        path, node = pending.popleft()
         if isinstance(node, list):
             pending.extend((None, item) for item in cast(list[Any], node))
         if not isinstance(node, Mapping):
@@ -102,17 +103,13 @@ def header_annotations(input_schema: Mapping[str, Any]) -> dict[Path, str]:
 
 def _checked(path: Path | None, schema: Mapping[str, Any]) -> str:
     if not path:
-        raise InvalidAnnotation(
-            f"{ANNOTATION} is not on a property that the root reaches through `properties`"
-        )
+        raise InvalidAnnotation(f"{ANNOTATION} is not on a property that the root reaches through `properties`")
     where = ".".join(path)
     token, kind = schema[ANNOTATION], schema.get("type")
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
         raise InvalidAnnotation(f"{ANNOTATION} of {where!r} is not a header name (RFC 9110 section 5.6.2)")
     if kind not in _TYPES:
-        raise InvalidAnnotation(
-            f"{ANNOTATION} of {where!r} is on a type other than string, integer and boolean"
-        )
+        raise InvalidAnnotation(f"{ANNOTATION} of {where!r} is on a type other than string, integer and boolean")
     return token
 
 

@@ -1,0 +1,74 @@
+"""The audit record, `acp.audit/1`: one JSON object a line. Never a token, never an argument's value."""
+
+import os
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+SCHEMA: Final = "acp.audit/1"
+RECORDED_CLAIMS: Final = ("jti", "aud", "scope", "exp", "auth_time")
+"""What of the access token's claims a record may show: they identify it and cannot replace it."""
+
+
+def record_id() -> str:
+    """A UUIDv7 (RFC 9562 section 5.7): sorts by time, and travels as the `X-Request-Id`."""
+    number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
+    number = number & ~(0xF000 << 64) | 0x7000 << 64
+    number = number & ~(0xC000 << 48) | 0x8000 << 48
+    text = f"{number:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def utc(epoch: float) -> str:
+    """`2026-11-23T18:42:07.113Z`."""
+    millis = int(epoch * 1000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(millis // 1000)) + f".{millis % 1000:03d}Z"
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What all records of one process share while one person is signed in."""
+
+    user: dict[str, Any] | None
+    """None where nobody is signed in: unknown is written as unknown."""
+    device: str
+    upstream: str
+
+
+def call_record(
+    event: str,
+    context: Context,
+    *,
+    record: str,
+    call: str,
+    now: float,
+    method: str,
+    tool: str,
+    agent: tuple[str, str],
+    arguments_bytes: int,
+    trace: str,
+    token: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """The members that `call.intent`, `call.outcome` and `call.denied` have in common."""
+    return {
+        "schema": SCHEMA,
+        "id": record,
+        "seq": 0,
+        "time": utc(now),
+        "event": event,
+        "call": call,
+        "user": context.user,
+        "agent": {"name": agent[0], "version": agent[1], "evidence": "self_reported"},
+        "device": context.device,
+        "upstream": context.upstream,
+        "method": method,
+        "tool": tool,
+        "arguments": {"bytes": arguments_bytes},
+        "token": token,
+        "trace": trace,
+    }
+
+
+def token_summary(claims: dict[str, Any]) -> dict[str, Any]:
+    """The recordable part of an access token's claims."""
+    return {name: claims[name] for name in RECORDED_CLAIMS if name in claims}

@@ -1,0 +1,28 @@
+"""The catalogue's keys: what an upstream answered, by what it was asked.
+
+A catalogue maps such a key to the answer's JSON text. It holds handshakes and lists only:
+no call, no token, nothing that a person asked.
+"""
+
+from typing import Final
+
+Catalogue = dict[str, bytes]
+
+DISCOVER: Final = "server/discover"
+NO_ERA: Final = b"null"
+"""In place of a handshake's answer: the upstream does not speak that era."""
+
+
+def initialize_key(version: str) -> str:
+    """Where the answer to an `initialize` that asked for this version is kept."""
+    return f"initialize {version}"
+
+
+def list_key(method: str, cursor: str, *, modern: bool) -> str:
+    """Where one page of a list is kept; the two eras' results differ in form."""
+    return f"{'modern' if modern else 'legacy'} {method} {cursor}"
+
+
+def is_handshake(key: str) -> bool:
+    """Whether the key belongs to the small file that a start reads first."""
+    return key == DISCOVER or key.startswith("initialize ")

@@ -1,0 +1,122 @@
+"""What a host is told when a call did not happen, in words that a model can pass on."""
+
+from typing import Any, Final
+
+import msgspec
+
+from acp_stdio.errors import Failure
+from acp_stdio.wire import frames, methods
+from acp_stdio.wire.ending import Ending
+
+META_REASON: Final = "io.github.acp-stdio/reason"
+
+NOTHING_SENT: Final = "Nothing was sent."
+NOTHING_DONE: Final = "Nothing was carried out."
+PERHAPS_DONE: Final = "This may have been carried out: check before repeating."
+
+
+def refusal(raw_id: bytes, method: str, failure: Failure, opening: str, *, modern: bool) -> bytes:
+    """The answer to a request that failed here: a tool result for `tools/call`, an error for the rest."""
+    text = " ".join(part for part in (opening, failure.message, failure.advice) if part)
+    if method == methods.TOOLS_CALL:
+        return frames.answer(raw_id, tool_result(text, modern=modern, error=True, reason=failure.reason))
+    return frames.error_answer(raw_id, failure.meaning.rpc_code, text, {"reason": failure.reason})
+
+
+def tool_result(text: str, *, modern: bool, error: bool = False, reason: str = "") -> bytes:
+    """A `tools/call` result with one text."""
+    result: dict[str, Any] = {"content": [{"type": "text", "text": text}], "isError": error}
+    if reason:
+        result["_meta"] = {META_REASON: reason}
+    if modern:
+        result["resultType"] = "complete"
+    return msgspec.json.encode(result)
+
+
+class _ToolResult(msgspec.Struct):
+    isError: bool = False
+
+
+_tool_result = msgspec.json.Decoder(_ToolResult)
+
+
+def is_tool_error(result: msgspec.Raw) -> bool:
+    """Whether a `tools/call` result says `isError`. Looks for the word first: results can be large."""
+    if b"isError" not in bytes(result):
+        return False
+    try:
+        return _tool_result.decode(result).isError
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+
+
+def failure_of(ending: Ending, upstream: str, *, modern: bool) -> tuple[Failure, str]:
+    """What an HTTP exchange that brought no JSON-RPC answer means, and how far the call came."""
+    status = ending.status
+    if status is None:
+        if ending.why == "overloaded":
+            return Failure(
+                "overloaded", f"Too many calls to {upstream} at once.", "Try again in a moment."
+            ), NOTHING_SENT
+        return (
+            Failure(
+                "upstream_unreachable",
+                f"The connection to {upstream} failed: {ending.why}.",
+                "Check the network or VPN, then try again.",
+            ),
+            PERHAPS_DONE if ending.sent else NOTHING_SENT,
+        )
+    if status == 401:
+        return (
+            Failure(
+                "login_required",
+                f"{upstream} did not accept your sign-in, also after renewing it.",
+                "Run `acp-stdio login --force`, then ask again.",
+            ),
+            NOTHING_DONE,
+        )
+    if status == 403 and "insufficient_scope" in ending.challenge:
+        return (
+            Failure(
+                "insufficient_scope",
+                f"{upstream} asks for more rights than you signed in with.",
+                f"Run `acp-stdio login --force{_scope_option(ending.challenge)}`, then ask again.",
+            ),
+            NOTHING_DONE,
+        )
+    if status == 403:
+        return Failure(
+            "denied", f"{upstream} refused this for your account.", "Ask the people who run it."
+        ), NOTHING_DONE
+    if status == 429:
+        return Failure("overloaded", f"{upstream} is busy (HTTP 429).", "Try again in a moment."), NOTHING_DONE
+    if modern and status in (400, 404, 405):
+        return (
+            Failure(
+                "era_mismatch",
+                f"{upstream} does not speak this application's MCP revision {methods.MODERN_VERSIONS[0]} (HTTP {status}).",
+                "Use an application that speaks MCP 2025-11-25, or update the server.",
+            ),
+            NOTHING_DONE,
+        )
+    if status < 400 or status >= 500:
+        opening = PERHAPS_DONE
+        why = "sent an answer that is not MCP" if status < 300 else f"answered HTTP {status}"
+        if 300 <= status < 400:
+            opening, why = (
+                NOTHING_DONE,
+                f"wants to redirect (HTTP {status}), and a token is not carried elsewhere",
+            )
+        return Failure("upstream_unreachable", f"{upstream} {why}.", "Try again later."), opening
+    return (
+        Failure("upstream_unreachable", f"{upstream} answered HTTP {status}.", "Check the server's address."),
+        NOTHING_DONE,
+    )
+
+
+def _scope_option(challenge: str) -> str:
+    _, found, rest = challenge.partition('scope="')
+    scope = rest.partition('"')[0]
+    if not found or not all(c.isalnum() or c in " :/._-" for c in scope):
+        return ""
+    return "".join(f" --add-scope {word}" for word in scope.split())

@@ -1,0 +1,189 @@
+"""The relay's desk: the rows of what is on its way, and how each can end."""
+
+from typing import Final
+
+from acp_stdio.catalogue.model import NO_ERA, Catalogue, list_key
+from acp_stdio.errors import Failure
+from acp_stdio.relay import answers, handshake, lists
+from acp_stdio.relay.commands import Abort, Command, Learn, Post, Settle, ToHost
+from acp_stdio.relay.handshake import Agent
+from acp_stdio.relay.modern import ModernHeaders
+from acp_stdio.relay.pending import Phase, Purpose, Row
+from acp_stdio.relay.session import LegacySession, State
+from acp_stdio.wire import frames, methods
+
+ERA_WAIT: Final = 0.4
+"""Seconds that a handshake without a remembered answer waits for the upstream's own."""
+LIST_WAIT: Final = 1.5
+"""Seconds that a list waits for the upstream before the catalogue serves it."""
+
+
+class Desk:
+    """What the relay knows, and the moves that its events are made of."""
+
+    def __init__(
+        self,
+        upstream: str,
+        catalogue: Catalogue,
+        *,
+        signed_in: bool,
+        helpers: bool = True,
+        call_timeout: float = 230.0,
+        patience: float | None = None,
+    ) -> None:
+        """`patience` replaces both short waits: a rehearsal wants the live answer, not a quick one."""
+        self.agent = Agent()
+        self.modern = False
+        self.strange = not catalogue
+        """The host saw no catalogue: it has to be reopened once to see the tools after a sign-in."""
+        self._upstream = upstream
+        self._catalogue = catalogue
+        self._signed_in = signed_in
+        self._helpers = helpers
+        self._call_timeout = call_timeout
+        self._era_wait = ERA_WAIT if patience is None else patience
+        self._list_wait = LIST_WAIT if patience is None else patience
+        self._session = LegacySession()
+        self._modern_headers = ModernHeaders()
+        self._rows: dict[int, Row] = {}
+        self._by_id: dict[bytes, Row] = {}
+        self._last_call = 0
+
+    def _row(self, purpose: Purpose, method: str, raw: bytes) -> Row:
+        self._last_call += 1
+        row = Row(self._last_call, purpose, method, raw)
+        self._rows[row.call] = row
+        return row
+
+    def _send(self, row: Row, now: float) -> list[Command]:
+        """Posts the row, or holds it until the session is open."""
+        if self.modern or self._session.passes:
+            return [self._post(row)]
+        if self._session.state is State.CLOSED and self._session.hello is not None:
+            return self._open_session(now)
+        if self._session.hello is None:
+            return self._fail(
+                row,
+                Failure(
+                    "upstream_unreachable",
+                    "The host has not said initialize yet.",
+                    "Restart the application.",
+                ),
+                answers.NOTHING_SENT,
+                "denied",
+                now,
+            )
+        return []
+
+    def _post(self, row: Row) -> Post:
+        row.move(Phase.POSTED)
+        headers = row.headers if self.modern else self._session.headers()
+        return Post(row.call, row.raw, headers, row.record)
+
+    def _open_session(self, now: float) -> list[Command]:
+        """Sends the host's own `initialize` upstream once more; its answer stays here."""
+        assert self._session.hello is not None
+        row = self._row(Purpose.HANDSHAKE, methods.INITIALIZE, self._session.hello)
+        row.deadline = now + self._call_timeout
+        self._session.state, self._session.opening = State.OPENING, row.call
+        return [self._post(row)]
+
+    def _release_held(self) -> list[Command]:
+        return [self._post(row) for row in list(self._rows.values()) if row.phase is Phase.HELD]
+
+    def _fail_held(self, failure: Failure, opening: str, now: float) -> list[Command]:
+        commands: list[Command] = []
+        for row in [r for r in self._rows.values() if r.phase is Phase.HELD]:
+            commands += self._fail(row, failure, opening, "denied", now)
+        return commands
+
+    def _fail(self, row: Row, failure: Failure, opening: str, outcome: str, now: float) -> list[Command]:
+        """Answers a row that has no live answer: from the catalogue where that can be, else with the failure."""
+        waits = row.key is not None and row.key in self._by_id
+        phase = row.phase
+        if row.purpose is Purpose.HANDSHAKE:
+            return self._handshake_failed(row, failure, opening, now, waits=waits)
+        if row.purpose is Purpose.READY:
+            self._session.state = State.CLOSED
+            self._drop(row)
+            return self._fail_held(failure, opening, now)
+        if row.purpose is Purpose.STREAM:
+            self._drop(row)
+            return self._session.stream_ended(None, now)
+        if row.purpose is Purpose.LIST and phase in (Phase.HELD, Phase.POSTED):
+            served = self._serve_list(row, made_up=opening == answers.NOTHING_SENT)
+            if served:
+                self._drop(row)
+                return served
+        self._drop(row)
+        if row.purpose is Purpose.NOTE:
+            return self._after_note(row)
+        if row.id is None or not waits or phase in (Phase.SERVED, Phase.CANCELLED):
+            return []
+        raw = self._refusal(row.id, row.method, failure, opening)
+        return [*self._settled(row, outcome, failure.reason, len(raw)), ToHost(raw)]
+
+    def _handshake_failed(self, row: Row, failure: Failure, opening: str, now: float, *, waits: bool) -> list[Command]:
+        self._drop(row)
+        commands: list[Command] = []
+        if waits and row.id is not None:
+            legacy = row.method == methods.INITIALIZE
+            made = self._made_up_initialize() if legacy else handshake.discover_result()
+            commands.append(ToHost(frames.answer(row.id, made)))
+        if row.method == methods.INITIALIZE:
+            self._session.lose()
+            commands += self._fail_held(failure, opening, now)
+        return commands
+
+    def _after_note(self, row: Row) -> list[Command]:
+        """The upstream took the cancellation: its exchange is not waited for any longer."""
+        cancelled = self._rows.get(row.cancels) if row.cancels is not None else None
+        if cancelled is None:
+            return []
+        self._drop(cancelled)
+        return [Abort(cancelled.call)]
+
+    def _serve_list(self, row: Row, *, made_up: bool = False) -> list[Command]:
+        """The list from the catalogue; from nothing, if it may be made up. Empty where neither can be."""
+        known = self._catalogue.get(list_key(row.method, row.cursor, modern=self.modern))
+        if known is not None:
+            raw = self._list_answer(row, known) or frames.answer(row.id or b"null", known)
+        elif made_up and not row.cursor:
+            raw = frames.answer(row.id or b"null", lists.empty(row.method, helpers=self._helpers, modern=self.modern))
+        else:
+            return []
+        self._forget_id(row)
+        row.move(Phase.SERVED)
+        return [ToHost(raw)]
+
+    def _list_answer(self, row: Row, result: bytes) -> bytes | None:
+        if row.method != methods.TOOLS_LIST:
+            return None
+        if self.modern:
+            self._modern_headers.learn(result)
+        merged = lists.with_helpers(result) if self._helpers else None
+        return None if merged is None else frames.answer(row.id or b"null", merged)
+
+    def _made_up_initialize(self) -> bytes:
+        known = next((v for k, v in self._catalogue.items() if k.startswith("initialize ") and v != NO_ERA), None)
+        return handshake.initialize_result(self._session.asked, known)
+
+    def _learn(self, key: str, result: bytes) -> Learn:
+        self._catalogue[key] = result
+        return Learn(key, result)
+
+    def _refusal(self, raw_id: bytes, method: str, failure: Failure, opening: str) -> bytes:
+        return answers.refusal(raw_id, method, failure, opening, modern=self.modern)
+
+    def _settled(self, row: Row, outcome: str, reason: str, size: int) -> list[Command]:
+        record, row.record = row.record, None
+        return [] if record is None else [Settle(row.call, record, outcome, reason, size)]
+
+    def _forget_id(self, row: Row) -> None:
+        if row.key is not None:
+            self._by_id.pop(row.key, None)
+
+    def _drop(self, row: Row) -> None:
+        self._rows.pop(row.call, None)
+        if row.key is not None and self._by_id.get(row.key) is row:
+            del self._by_id[row.key]

@@ -1,0 +1,153 @@
+"""Handshakes: how a host and an upstream come to speak, and the legacy era's session."""
+
+from acp_stdio.catalogue.model import DISCOVER, NO_ERA, initialize_key
+from acp_stdio.errors import Failure
+from acp_stdio.relay import answers, handshake
+from acp_stdio.relay.commands import Abort, Command, ToHost, Wake
+from acp_stdio.relay.desk import Desk
+from acp_stdio.relay.pending import Phase, Purpose, Row
+from acp_stdio.relay.session import LegacySession, State
+from acp_stdio.wire import frames, methods
+from acp_stdio.wire.ending import Ending
+from acp_stdio.wire.frames import Frame
+
+
+class Greeter(Desk):
+    """The part of the relay that shakes hands."""
+
+    def handshake_was_answered(self, frame: Frame) -> None:
+        """The host's first frame was answered from the catalogue before this relay existed."""
+        if frame.method == methods.INITIALIZE:
+            self._begin_legacy(frame)
+        else:
+            self.modern = True
+            self.agent = handshake.view(frame.params).agent or self.agent
+
+    def reach_out(self, now: float) -> list[Command]:
+        """Opens the session behind an answered handshake, so that the first call finds it open."""
+        if self._session.state is State.CLOSED and self._session.hello is not None:
+            return self._open_session(now)
+        return []
+
+    def _begin_legacy(self, frame: Frame) -> None:
+        asked, self.agent = handshake.offered(frame.params)
+        self.modern = False
+        self._session = LegacySession(hello=frame.raw, asked=asked)
+
+    def _initialize(self, row: Row, frame: Frame, now: float) -> list[Command]:
+        ended = self._end_session()
+        self._begin_legacy(frame)
+        known = self._catalogue.get(initialize_key(self._session.asked))
+        if known is not None and known != NO_ERA:
+            self._drop(row)
+            return [*ended, ToHost(frames.answer(row.id or b"null", known)), *self._open_session(now)]
+        if not self._signed_in:
+            self._drop(row)
+            return [*ended, ToHost(frames.answer(row.id or b"null", self._made_up_initialize()))]
+        row.purpose, row.deadline = Purpose.HANDSHAKE, now + self._era_wait
+        self._by_id[row.key or b""] = row
+        self._session.state, self._session.opening = State.OPENING, row.call
+        return [*ended, self._post(row), Wake(self._era_wait)]
+
+    def _discover(self, row: Row, frame: Frame, now: float) -> list[Command]:
+        known = self._catalogue.get(DISCOVER)
+        assert row.id is not None
+        assert row.key is not None
+        if known is not None:
+            self._drop(row)
+            if known == NO_ERA:
+                self.modern = False
+                return [ToHost(speaks_legacy(row.id))]
+            return [ToHost(frames.answer(row.id, known))]
+        if not self._signed_in:
+            self._drop(row)
+            return [ToHost(frames.answer(row.id, handshake.discover_result()))]
+        row.purpose, row.deadline = Purpose.HANDSHAKE, now + self._era_wait
+        self._by_id[row.key] = row
+        row.headers = self._modern_headers.of(methods.DISCOVER, handshake.view(frame.params), frame.params)
+        return [self._post(row), Wake(self._era_wait)]
+
+    def _shaken(self, row: Row, frame: Frame, now: float) -> list[Command]:
+        waits = row.key is not None and row.key in self._by_id
+        commands: list[Command] = []
+        self._drop(row)
+        if row.method == methods.DISCOVER:
+            if frame.result is not None:
+                modern = handshake.offers_modern(frame.result)
+                commands.append(self._learn(DISCOVER, bytes(frame.result) if modern else NO_ERA))
+                if not modern:  # a legacy server that advertises itself: it wants an `initialize`
+                    self.modern = False
+                    return [*commands, *([ToHost(speaks_legacy(row.id or b"null"))] if waits else [])]
+            return [*commands, ToHost(frame.raw)] if waits else commands
+        version = handshake.negotiated(frame.result) if frame.result is not None else ""
+        if not version:
+            self._session.state = State.CLOSED
+            why = Failure("upstream_unreachable", f"{self._upstream} refused to open a session.", "Try again later.")
+            if waits:
+                commands.append(ToHost(frame.raw))
+            return commands + self._fail_held(why, answers.NOTHING_SENT, now)
+        self._session.version, self._session.state = version, State.GREETED
+        assert frame.result is not None
+        commands.append(self._learn(initialize_key(self._session.asked), bytes(frame.result)))
+        if waits:
+            commands.append(ToHost(frame.raw))
+        if self._session.host_ready:
+            commands += self._confirm_session(now)
+        else:
+            commands += self._release_held()
+        return commands
+
+    def _host_is_ready(self, frame: Frame, now: float) -> list[Command]:
+        self._session.host_ready = True
+        if self._session.state is State.GREETED:
+            return self._confirm_session(now)
+        return []
+
+    def _confirm_session(self, now: float) -> list[Command]:
+        row = self._row(Purpose.READY, methods.INITIALIZED, frames.notification(methods.INITIALIZED))
+        row.deadline = now + self._call_timeout
+        self._session.state = State.CONFIRMING
+        row.headers = self._session.headers()
+        return [self._post(row)]
+
+    def _session_is_open(self, row: Row, ending: Ending, now: float) -> list[Command]:
+        self._drop(row)
+        if ending.status is None or ending.status >= 300:
+            self._session.state = State.CLOSED
+            failure, opening = answers.failure_of(ending, self._upstream, modern=False)
+            return self._fail_held(failure, opening, now)
+        self._session.state = State.OPEN
+        return [*self._release_held(), *self._open_stream()]
+
+    def _open_stream(self) -> list[Command]:
+        row = self._row(Purpose.STREAM, "", b"")
+        row.move(Phase.POSTED)
+        return self._session.open_stream(row.call)
+
+    def _session_was_lost(self, row: Row, now: float) -> list[Command]:
+        """404 with a session: the server forgot it and did nothing. Another is opened, and the frame sent once more."""
+        self._session.lose()
+        commands: list[Command] = []
+        for other in [r for r in self._rows.values() if r.purpose is Purpose.STREAM]:
+            self._drop(other)
+            commands.append(Abort(other.call))
+        if row.purpose in (Purpose.READY, Purpose.STREAM):
+            self._drop(row)
+        else:
+            row.retried = True
+            row.move(Phase.HELD)
+        if self._session.state is State.CLOSED:
+            commands += self._open_session(now)
+        return commands
+
+    def _end_session(self) -> list[Command]:
+        commands: list[Command] = []
+        for row in [r for r in self._rows.values() if r.purpose in (Purpose.STREAM, Purpose.READY)]:
+            self._drop(row)
+            commands.append(Abort(row.call))
+        return commands + self._session.end()
+
+
+def speaks_legacy(raw_id: bytes) -> bytes:
+    """What makes a dual-era host fall back to `initialize` (MCP 2026-07-28, stdio backward compatibility)."""
+    return frames.error_answer(raw_id, frames.METHOD_NOT_FOUND, "this server speaks MCP up to 2025-11-25")

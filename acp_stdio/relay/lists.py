@@ -1,0 +1,67 @@
+"""Lists on their way to the host: our two tools are added, nothing else is touched."""
+
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw
+
+from acp_stdio.wire import methods
+
+LOGIN_TOOL: Final = "acp_login"
+STATUS_TOOL: Final = "acp_status"
+
+_HELPERS: Final[dict[str, dict[str, Any]]] = {
+    LOGIN_TOOL: {
+        "name": LOGIN_TOOL,
+        "title": "Sign in to the company",
+        "description": (
+            "Opens the company's sign-in page in the person's browser, so that the other tools of this "
+            "server work with their own rights. Use it when a tool says that a sign-in is required."
+        ),
+        "inputSchema": {"type": "object", "properties": {}, "additionalProperties": False},
+        "annotations": {"readOnlyHint": False, "destructiveHint": False, "idempotentHint": True},
+    },
+    STATUS_TOOL: {
+        "name": STATUS_TOOL,
+        "title": "Who is signed in",
+        "description": "Says who is signed in, since when, and what to do if a sign-in is required.",
+        "inputSchema": {"type": "object", "properties": {}, "additionalProperties": False},
+        "annotations": {"readOnlyHint": True},
+    },
+}
+
+
+class _Named(msgspec.Struct):
+    name: str
+
+
+_members = msgspec.json.Decoder(dict[str, Raw])
+_names = msgspec.json.Decoder(list[_Named])
+
+
+def with_helpers(result: Raw | bytes) -> bytes | None:
+    """A `tools/list` result with our tools at the end of its last page.
+
+    None where nothing is to be added: more pages follow, or the server has tools of these
+    names itself, which then are its own.
+    """
+    try:
+        members = _members.decode(result)
+        tools = bytes(members["tools"]).strip()
+        taken = {tool.name for tool in _names.decode(tools)}
+    except (msgspec.MsgspecError, KeyError, RecursionError):
+        return None
+    if ("nextCursor" in members and bytes(members["nextCursor"]) != b"null") or taken & _HELPERS.keys():
+        return None
+    ours = b",".join(msgspec.json.encode(tool) for tool in _HELPERS.values())
+    members["tools"] = Raw(tools[:-1] + (b"," if taken else b"") + ours + b"]")
+    return msgspec.json.encode(members)
+
+
+def empty(method: str, *, helpers: bool, modern: bool) -> bytes:
+    """The list of a server that nobody has seen yet: our tools, so that the person can start from there."""
+    member = methods.LISTS[method]
+    result: dict[str, Any] = {member: list(_HELPERS.values()) if helpers and member == "tools" else []}
+    if modern:
+        result |= {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
+    return msgspec.json.encode(result)

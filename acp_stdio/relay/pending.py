@@ -1,0 +1,72 @@
+"""The rows of requests on their way, and the table of legal moves."""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from acp_stdio.relay.commands import CallRecord
+
+
+class Purpose(Enum):
+    """Why a row exists."""
+
+    CALL = auto()
+    """A host's request that is forwarded."""
+    LIST = auto()
+    """A host's request that the catalogue can answer too."""
+    HANDSHAKE = auto()
+    """`initialize`, or `server/discover`."""
+    READY = auto()
+    """`notifications/initialized`: nothing else may pass before the server took it."""
+    NOTE = auto()
+    """A host's notification, or its response to a server's request."""
+    STREAM = auto()
+    """The GET stream of a session."""
+    HELPER = auto()
+    """A call of one of our own tools."""
+
+
+class Phase(Enum):
+    """Where a row stands."""
+
+    HELD = auto()
+    """Waiting for the session to open."""
+    POSTED = auto()
+    SERVED = auto()
+    """The host has its answer from the catalogue; the live one is only learned."""
+    CANCELLED = auto()
+    """The host gave up; a late answer is dropped."""
+
+
+MOVES: Final = {
+    Phase.HELD: {Phase.POSTED, Phase.SERVED},
+    Phase.POSTED: {Phase.HELD, Phase.SERVED, Phase.CANCELLED},  # back to HELD: the session was lost
+    Phase.SERVED: {Phase.HELD, Phase.POSTED},
+    Phase.CANCELLED: set[Phase](),
+}
+
+
+@dataclass(slots=True)
+class Row:
+    """One exchange, from the host's frame to its end."""
+
+    call: int
+    purpose: Purpose
+    method: str
+    raw: bytes
+    id: bytes | None = None
+    key: bytes | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    record: CallRecord | None = None
+    deadline: float = float("inf")
+    cursor: str = ""
+    phase: Phase = Phase.HELD
+    retried: bool = False
+    """Once sent again because the session was lost; not a second time."""
+    cancels: int | None = None
+    """The call that this notification cancels."""
+
+    def move(self, phase: Phase) -> None:
+        if phase not in MOVES[self.phase]:
+            raise AssertionError(f"{self.method}: {self.phase.name} to {phase.name}")
+        self.phase = phase

@@ -1,0 +1,299 @@
+"""The relay: what happened goes in, what to do comes out. No I/O, no clock.
+
+Each method is an event in the past tense and returns commands to carry out in order. `now`
+is any clock that only goes forward, in seconds. Nothing that a peer sends raises.
+"""
+
+from typing import Final
+
+from acp_stdio.catalogue.model import DISCOVER, NO_ERA, list_key
+from acp_stdio.errors import Failure
+from acp_stdio.relay import answers, handshake, lists
+from acp_stdio.relay.commands import Abort, CallRecord, Command, RunHelper, ToHost, Wake
+from acp_stdio.relay.greeting import Greeter, speaks_legacy
+from acp_stdio.relay.pending import Phase, Purpose, Row
+from acp_stdio.wire import frames, methods
+from acp_stdio.wire.ending import Ending
+from acp_stdio.wire.frames import Frame
+
+MAX_IN_FLIGHT: Final = 512
+"""Requests of one host. Above this a host is in a loop; it is told at once."""
+
+
+class Relay(Greeter):
+    """Between one host and one upstream."""
+
+    # -- the host -----------------------------------------------------------------------------
+
+    def host_sent(self, frame: Frame, now: float) -> list[Command]:
+        """One frame from the host."""
+        if frame.is_response:
+            return self._note(frame, now)
+        if frame.id is None:
+            return self._notified(frame, now)
+        return self._requested(frame, now)
+
+    def host_sent_garbage(self, problem: frames.BadFrame) -> list[Command]:
+        """A line from the host that is no message."""
+        return [ToHost(frames.error_answer(None, problem.code, str(problem)))]
+
+    def _requested(self, frame: Frame, now: float) -> list[Command]:
+        assert frame.id is not None
+        assert frame.method is not None
+        key = frames.id_key(frame.id)
+        if key in self._by_id:
+            return [ToHost(frames.error_answer(frame.id, frames.INVALID_REQUEST, "this id is already in use"))]
+        if len(self._by_id) >= MAX_IN_FLIGHT:
+            busy = Failure("overloaded", f"{MAX_IN_FLIGHT} requests are already waiting.", "Try again in a moment.")
+            return [ToHost(self._refusal(frame.id, frame.method, busy, answers.NOTHING_SENT))]
+        view = handshake.view(frame.params)
+        modern = view.version is not None
+        if modern:
+            self.modern = True
+            self.agent = view.agent or self.agent
+        row = self._row(Purpose.CALL, frame.method, frame.raw)
+        row.id, row.key = frame.id, key
+        row.deadline = now + self._call_timeout
+        match frame.method:
+            case methods.INITIALIZE:
+                return self._initialize(row, frame, now)
+            case methods.DISCOVER:
+                return self._discover(row, frame, now)
+            case methods.PING if not modern:
+                self._drop(row)
+                return [ToHost(frames.answer(frame.id, b"{}"))]
+            case methods.TOOLS_CALL if self._helpers and view.name in (lists.LOGIN_TOOL, lists.STATUS_TOOL):
+                row.purpose, row.phase = Purpose.HELPER, Phase.POSTED
+                self._by_id[key] = row
+                return [RunHelper(row.call, view.name)]
+            case methods.LISTEN:
+                row.deadline = float("inf")
+            case method if method in methods.LISTS:
+                row.purpose, row.cursor = Purpose.LIST, view.cursor
+                row.deadline = now + self._list_wait
+            case _:
+                pass
+        self._by_id[key] = row
+        if modern:
+            row.headers = self._modern_headers.of(frame.method, view, frame.params)
+        if frame.method not in methods.UNAUDITED:
+            size = len(frame.params) if frame.params is not None else 0  # type: ignore[arg-type]  # Raw has __len__
+            name = view.name or view.uri
+            row.record = CallRecord(frame.method, name, self.agent.name, self.agent.version, size, view.trace)
+        commands = self._send(row, now)
+        if row.purpose is Purpose.LIST:
+            commands.append(Wake(self._list_wait))
+        return commands
+
+    def _notified(self, frame: Frame, now: float) -> list[Command]:
+        if frame.method == methods.INITIALIZED:
+            return self._host_is_ready(frame, now)
+        if frame.method == methods.CANCELLED:
+            return self._cancelled(frame, now)
+        return self._note(frame, now)
+
+    def _note(self, frame: Frame, now: float) -> list[Command]:
+        row = self._row(Purpose.NOTE, frame.method or "", frame.raw)
+        row.deadline = now + self._call_timeout
+        return self._send(row, now)
+
+    def _cancelled(self, frame: Frame, now: float) -> list[Command]:
+        raw_id = handshake.cancelled_id(frame.params)
+        row = self._by_id.get(frames.id_key(raw_id)) if raw_id is not None else None
+        if row is None or row.purpose is Purpose.HANDSHAKE:
+            return []  # unknown or already answered: MCP says to ignore it
+        return self._give_up(row, frame.raw, "cancelled", "", now)
+
+    def _give_up(self, row: Row, notice: bytes, outcome: str, reason: str, now: float) -> list[Command]:
+        """Ends a row that nobody waits for any more and tells the upstream in its era's way."""
+        told_by_closing = self.modern or row.phase is not Phase.POSTED or row.purpose is Purpose.HELPER
+        self._forget_id(row)
+        commands = self._settled(row, outcome, reason, 0)
+        if told_by_closing:
+            self._drop(row)
+            return [*commands, Abort(row.call)]
+        row.move(Phase.CANCELLED)
+        note = self._row(Purpose.NOTE, methods.CANCELLED, notice)
+        note.cancels, note.deadline = row.call, now + self._call_timeout
+        return [*commands, *self._send(note, now)]
+
+    # -- the upstream ---------------------------------------------------------------------------
+
+    def upstream_opened(self, call: int, session_id: str | None) -> None:
+        """A successful head came; for `initialize` it may carry the session's id."""
+        row = self._rows.get(call)
+        if row is not None and row.method == methods.INITIALIZE:
+            self._session.id = session_id
+
+    def upstream_sent(self, call: int, frame: Frame, now: float) -> list[Command]:
+        """One frame that came on this call's exchange."""
+        row = self._rows.get(call)
+        if row is None:
+            return []
+        if not frame.is_response:
+            return [] if row.phase is Phase.CANCELLED else [ToHost(frame.raw)]
+        if row.id is None and row.method != methods.INITIALIZE:
+            return []  # an answer to nothing that was asked here
+        if frame.error is not None and frame.id in (None, b"null"):
+            frame = _named(frame, row.id)  # an error may come without the id that could not be read
+        if frame.id is None or (row.key is not None and frames.id_key(frame.id) != row.key):
+            return []  # an answer to another request: not for this call
+        if row.purpose is Purpose.HANDSHAKE:
+            return self._shaken(row, frame, now)
+        return self._answered(row, frame)
+
+    def upstream_ended(self, call: int, ending: Ending, now: float) -> list[Command]:
+        """This call's exchange is over; nothing more comes on it."""
+        row = self._rows.get(call)
+        if row is None:
+            return []
+        if ending.status == 404 and self._session.id is not None and not row.retried:
+            return self._session_was_lost(row, now)
+        match row.purpose:
+            case Purpose.READY:
+                return self._session_is_open(row, ending, now)
+            case Purpose.STREAM:
+                self._drop(row)
+                return self._session.stream_ended(ending.status, now)
+            case Purpose.NOTE:
+                self._drop(row)
+                return self._after_note(row)
+            case _:
+                return self._unanswered(row, ending, now)
+
+    def refused(self, call: int, failure: Failure, now: float) -> list[Command]:
+        """The call did not leave: no token, no intent, or no right to send it."""
+        row = self._rows.get(call)
+        if row is None:
+            return []
+        return self._fail(row, failure, answers.NOTHING_SENT, "denied", now)
+
+    def _answered(self, row: Row, frame: Frame) -> list[Command]:
+        phase = row.phase
+        self._drop(row)
+        if phase is Phase.CANCELLED:
+            return []
+        commands: list[Command] = []
+        raw = frame.raw
+        if row.purpose is Purpose.LIST and frame.result is not None:
+            key = list_key(row.method, row.cursor, modern=self.modern)
+            result = bytes(frame.result)
+            commands.append(self._learn(key, result))
+            raw = self._list_answer(row, result) or raw
+        if phase is Phase.SERVED:
+            return commands
+        commands += self._settled(row, _outcome(frame), "", len(raw))
+        return [*commands, ToHost(raw)]
+
+    def _unanswered(self, row: Row, ending: Ending, now: float) -> list[Command]:
+        """The exchange ended without an answer in it, or its status says that there is none."""
+        if ending.status is not None and ending.status >= 400 and ending.status not in (401, 403):
+            try:
+                frame = frames.parse(ending.body)
+            except frames.BadFrame:
+                frame = None
+            if frame is not None and frame.error is not None and self._era_fits(row, ending):
+                return self.upstream_sent(row.call, _named(frame, row.id), now)
+        if row.method == methods.DISCOVER and ending.status in (400, 404, 405):
+            learned = self._learn(DISCOVER, NO_ERA)
+            waits = row.key in self._by_id
+            self._drop(row)
+            self.modern = False
+            return [learned, *([ToHost(speaks_legacy(row.id or b"null"))] if waits else [])]
+        failure, opening = answers.failure_of(ending, self._upstream, modern=self.modern)
+        outcome = "denied" if opening == answers.NOTHING_DONE else "unknown" if ending.sent else "error"
+        return self._fail(row, failure, opening, outcome, now)
+
+    def _era_fits(self, row: Row, ending: Ending) -> bool:
+        """A 4xx body answers a modern probe only if it is a modern error; else the server is of the other era."""
+        return row.method != methods.DISCOVER or handshake.is_modern_error(ending.body)
+
+    # -- time, sign-in, helpers -------------------------------------------------------------------
+
+    def tick(self, now: float) -> list[Command]:
+        """Time has passed: some waits may be over."""
+        commands: list[Command] = []
+        for row in [r for r in self._rows.values() if r.deadline <= now]:
+            if row.call in self._rows:
+                commands += self._overdue(row, now)
+        if self._session.stream_due(now):
+            commands += self._open_stream()
+        return commands
+
+    def waiting(self) -> bool:
+        """Whether `tick` has anything to look at."""
+        return bool(self._rows) or self._session.stream_at is not None
+
+    def _overdue(self, row: Row, now: float) -> list[Command]:
+        row.deadline = now + self._call_timeout
+        if row.purpose is Purpose.LIST and row.phase in (Phase.HELD, Phase.POSTED):
+            return self._serve_list(row)
+        if row.purpose is Purpose.HANDSHAKE and row.key in self._by_id:
+            assert row.id is not None
+            self._forget_id(row)  # the live answer is learned when it comes
+            made = self._made_up_initialize() if row.method == methods.INITIALIZE else handshake.discover_result()
+            return [ToHost(frames.answer(row.id, made))]
+        if row.id is None or row.phase in (Phase.CANCELLED, Phase.SERVED):
+            self._drop(row)
+            return [Abort(row.call)]
+        sent = row.phase is Phase.POSTED
+        failure = Failure(
+            "timeout",
+            f"{self._upstream} did not answer within {self._call_timeout:.0f} s.",
+            "Ask again, or for less at once.",
+        )
+        opening = answers.PERHAPS_DONE if sent else answers.NOTHING_SENT
+        told = ToHost(self._refusal(row.id, row.method, failure, opening))
+        notice = b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%b,"reason":"timeout"}}'
+        return [told, *self._give_up(row, notice % row.id, "timeout", "timeout", now)]
+
+    def signed_in(self, now: float) -> list[Command]:
+        """Somebody signed in: the upstream can be reached, and its lists may be others."""
+        self._signed_in = True
+        told: list[Command] = []
+        if self._session.hello is not None or self.modern:
+            told = [ToHost(frames.notification("notifications/tools/list_changed"))]
+        return told + self.reach_out(now)
+
+    def signed_out(self, failure: Failure, now: float) -> list[Command]:
+        """The sign-in ended: streams close, calls in flight are cancelled (INTERFACE: logout)."""
+        self._signed_in = False
+        self._session.lose()
+        commands: list[Command] = []
+        for row in list(self._rows.values()):
+            if row.purpose is Purpose.HELPER or row.call not in self._rows:
+                continue
+            sent = row.phase is Phase.POSTED
+            opening = answers.PERHAPS_DONE if sent else answers.NOTHING_SENT
+            commands.append(Abort(row.call))
+            commands += self._fail(row, failure, opening, "cancelled" if sent else "denied", now)
+        return commands
+
+    def host_left(self) -> list[Command]:
+        """The host closed its end: everything in flight is cancelled, the session is ended."""
+        commands: list[Command] = []
+        for row in list(self._rows.values()):
+            self._drop(row)
+            commands.append(Abort(row.call))
+            commands += self._settled(row, "cancelled", "host_left", 0)
+        return commands + self._end_session()
+
+    def helper_finished(self, call: int, text: str, *, error: bool = False) -> list[Command]:
+        """One of our own tools is done."""
+        row = self._rows.get(call)
+        if row is None or row.id is None:
+            return []
+        self._drop(row)
+        return [ToHost(frames.answer(row.id, answers.tool_result(text, modern=self.modern, error=error)))]
+
+
+def _named(frame: Frame, raw_id: bytes | None) -> Frame:
+    """The same error as the answer to this request."""
+    raw = b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (raw_id or b"null", bytes(frame.error or b"{}"))
+    return Frame(raw, None, raw_id or b"null", None, None, frame.error)
+
+
+def _outcome(frame: Frame) -> str:
+    if frame.error is not None:
+        return "error"
+    return "tool_error" if frame.result is not None and answers.is_tool_error(frame.result) else "ok"

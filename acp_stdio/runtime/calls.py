@@ -1,0 +1,255 @@
+"""Calls on their way: token, durable intent, request, and the outcome in the trail."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from acp_stdio import __version__
+from acp_stdio.audit.record import Context, call_record, record_id, token_summary
+from acp_stdio.audit.trail import Trail
+from acp_stdio.errors import Failure
+from acp_stdio.identity.model import AccessToken
+from acp_stdio.relay.commands import CallRecord, EndSession, Headers, OpenStream, Post, Settle
+from acp_stdio.runtime.keeper import Keeper
+from acp_stdio.tokens.endings import signed_out
+from acp_stdio.upstream.attach import AuthorizedConnector
+from acp_stdio.upstream.http import Exchange
+from acp_stdio.upstream.streamable_http import Answer
+from acp_stdio.wire.ending import Ending
+from acp_stdio.wire.headers import header_block
+
+_POST: Final = (("Accept", "application/json, text/event-stream"), ("Content-Type", "application/json"))
+_STREAM: Final = (("Accept", "text/event-stream"),)
+
+
+class Listener(Protocol):
+    """Who is told about calls; the shell passes it on to the relay."""
+
+    def opened(self, call: int, session_id: str | None) -> None: ...
+
+    def received(self, call: int, raw: bytes) -> None: ...
+
+    def ended(self, call: int, ending: Ending) -> None: ...
+
+    def refused(self, call: int, failure: Failure) -> None: ...
+
+
+@dataclass(slots=True)
+class _Intent:
+    call: str
+    started: float
+    trace: str
+    token: AccessToken
+
+
+class Calls:
+    """Sends what the relay posts. One row a call in `_live`; it leaves with the call's end."""
+
+    def __init__(
+        self,
+        connector: AuthorizedConnector,
+        target: str,
+        keeper: Keeper,
+        trail: Trail,
+        context: Callable[[], Context],
+        agent: Callable[[], tuple[str, str]],
+        listener: Listener,
+    ) -> None:
+        self._connector = connector
+        self._target = target
+        self._keeper = keeper
+        self._trail = trail
+        self._context = context
+        self._agent = agent
+        self._listener = listener
+        self._live: dict[int, _Call] = {}
+        self._intents: dict[int, _Intent] = {}
+
+    def post(self, command: Post) -> None:
+        """Sends one frame as soon as there is a token for it."""
+        self._begin(_Call(self, command.call, "POST", command.raw, _POST + command.headers, command.record))
+
+    def open_stream(self, command: OpenStream) -> None:
+        """Opens the session's GET stream."""
+        self._begin(_Call(self, command.call, "GET", b"", _STREAM + command.headers, None))
+
+    def end_session(self, command: EndSession) -> None:
+        """Says goodbye to the session, if a token is at hand; nobody waits for the answer."""
+        try:
+            token = self._keeper.usable()
+        except Failure:
+            return
+        if token is not None:
+            goodbye = _Call(self, 0, "DELETE", b"", command.headers, None)
+            goodbye.launch(token)
+
+    def abort(self, call: int) -> None:
+        """Closes the call's exchange, or forgets it while it waits for a token."""
+        live = self._live.pop(call, None)
+        if live is not None:
+            live.abort()
+
+    def settle(self, command: Settle) -> None:
+        """Writes the outcome: one for each intent, or a denial where there was none.
+
+        The call is over; a trail that has become unwritable cannot change that any more, and the
+        next intent will be refused.
+        """
+        now = time.time()
+        intent = self._intents.pop(command.call, None)
+        trace = intent.trace if intent else _trace()
+        call = intent.call if intent else record_id()
+        record = self._record("call.outcome" if intent else "call.denied", command.record, call, call, trace, now)
+        if intent is not None:
+            record["token"] = token_summary(intent.token.claims)
+            record["id"] = record_id()
+            record["duration_ms"] = round((now - intent.started) * 1000)
+            record["bytes_in"], record["bytes_out"] = command.record.bytes_in, command.bytes_out
+        record["outcome"] = command.outcome if intent else "denied"
+        record["reason"] = command.reason
+        try:
+            self._trail.append(record)
+        except Failure:
+            return
+
+    def _begin(self, call: "_Call") -> None:
+        self._live[call.number] = call
+        try:
+            token = self._keeper.usable()
+        except Failure as failure:
+            self.refuse(call, failure)
+            return
+        if token is not None:
+            call.launch(token)
+        else:
+            call.wait_for_token()
+
+    def refuse(self, call: "_Call", failure: Failure) -> None:
+        """The call does not leave."""
+        if self._live.pop(call.number, None) is not None:
+            self._listener.refused(call.number, failure)
+
+    def send(self, call: "_Call", token: AccessToken) -> Exchange:
+        """Intent, a last look at the session, then the request. Raises `Failure`, with nothing sent."""
+        if call.record is not None and call.number not in self._intents:
+            self._intend(call, call.record, token)
+        if not self._keeper.still_holds(token):
+            raise signed_out(self._keeper.session())
+        name, version = self._agent()
+        agent = f" ({header_text(name)}/{header_text(version)})" if name else ""
+        intent = self._intents.get(call.number)
+        head = (
+            *call.headers,
+            ("User-Agent", f"acp-stdio/{__version__}{agent}"),
+            ("X-Request-Id", intent.call if intent else record_id()),
+            ("traceparent", intent.trace if intent else _trace()),
+        )
+        return self._connector.request(token, call.method, self._target, header_block(head), call.body, call.answer)
+
+    def _intend(self, call: "_Call", about: CallRecord, token: AccessToken) -> None:
+        now = time.time()
+        intent = _Intent(record_id(), now, about.trace or _trace(), token)
+        record = self._record("call.intent", about, intent.call, intent.call, intent.trace, now)
+        record["token"] = token_summary(token.claims)
+        self._trail.append(record)
+        self._intents[call.number] = intent
+
+    def _record(
+        self, event: str, about: CallRecord, record: str, call: str, trace: str, now: float
+    ) -> dict[str, object]:
+        return call_record(
+            event,
+            self._context(),
+            record=record,
+            call=call,
+            now=now,
+            method=about.method,
+            tool=about.tool,
+            agent=(about.agent, about.agent_version),
+            arguments_bytes=about.bytes_in,
+            trace=trace,
+            token=None,
+        )
+
+    def opened(self, call: "_Call", session_id: str | None) -> None:
+        self._listener.opened(call.number, session_id)
+
+    def received(self, call: "_Call", raw: bytes) -> None:
+        self._listener.received(call.number, raw)
+
+    def ended(self, call: "_Call", ending: Ending) -> None:
+        if self._live.pop(call.number, None) is not None:
+            self._listener.ended(call.number, ending)
+
+    @property
+    def keeper(self) -> Keeper:
+        """Where a call asks for its token."""
+        return self._keeper
+
+
+class _Call:
+    """One HTTP exchange (`upstream.streamable_http.Sink`), sent again at most once, after a 401."""
+
+    def __init__(
+        self, calls: Calls, number: int, method: str, body: bytes, headers: Headers, record: CallRecord | None
+    ) -> None:
+        self.number, self.method, self.body, self.headers, self.record = number, method, body, headers, record
+        self.answer = Answer(self)
+        self._calls = calls
+        self._token: AccessToken | None = None
+        self._exchange: Exchange | None = None
+        self._renewed = False
+        self._over = False
+
+    def launch(self, token: AccessToken) -> None:
+        self._token, self.answer = token, Answer(self)
+        try:
+            self._exchange = self.answer.exchange = self._calls.send(self, token)
+        except Failure as failure:
+            self._calls.refuse(self, failure)
+
+    def wait_for_token(self) -> None:
+        self._calls.keeper.acquire(self._got_token, self._token)
+
+    def abort(self) -> None:
+        self._over = True
+        self._calls.keeper.forget(self._got_token)
+        if self._exchange is not None:
+            self._exchange.abort()
+
+    def opened(self, session_id: str | None) -> None:
+        self._calls.opened(self, session_id)
+
+    def received(self, raw: bytes) -> None:
+        if not self._over:
+            self._calls.received(self, raw)
+
+    def ended(self, ending: Ending) -> None:
+        if ending.status == 401 and not self._renewed and not self._over and self.number:
+            self._renewed = True  # refused, so nothing was done: once more with a new token
+            self.wait_for_token()
+            return
+        if not self._over:
+            self._over = True
+            self._calls.ended(self, ending)
+
+    def _got_token(self, answer: AccessToken | Failure) -> None:
+        if self._over:
+            return
+        if isinstance(answer, Failure):
+            self._calls.refuse(self, answer)
+        else:
+            self.launch(answer)
+
+
+def _trace() -> str:
+    """A W3C `traceparent`, sampled."""
+    number = os.urandom(24).hex()
+    return f"00-{number[:32]}-{number[32:]}-01"
+
+
+def header_text(text: str) -> str:
+    """What a host says of itself, made safe for one header: printable ASCII without parentheses."""
+    return "".join(c if c.isascii() and c.isprintable() and c not in "()/\\" else "_" for c in text)[:64]

@@ -1,0 +1,130 @@
+"""Keeps one upstream's access token: usable now, or being fetched once for all who wait."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+from acp_stdio.errors import Failure
+from acp_stdio.identity.model import AccessToken, Session
+from acp_stdio.runtime.helper_process import HelperProcess
+from acp_stdio.tokens.endings import signed_out
+from acp_stdio.tokens.freshness import confirmed, is_usable, should_renew
+from acp_stdio.tokens.messages import Request, fingerprint
+from acp_stdio.tokens.session_file import SessionFile
+
+BRAKE: Final = 2.0
+"""Seconds after a failed refresh in which its failure answers, instead of another attempt a call."""
+
+Waiter = Callable[[AccessToken | Failure], None]
+
+
+class Keeper:
+    """Single flight within this process; across processes the helper's lock sees to it."""
+
+    def __init__(
+        self,
+        request: Callable[[str | None], Request],
+        session_file: SessionFile,
+        recheck_identity: float,
+        loop: asyncio.AbstractEventLoop,
+        started: HelperProcess | None = None,
+    ) -> None:
+        """`started`: a helper that was launched before the event loop was there."""
+        self._request = request
+        self._session_file = session_file
+        self._recheck = recheck_identity
+        self._loop = loop
+        self._token: AccessToken | None = None
+        self._helper: HelperProcess | None = None
+        self._waiters: list[Waiter] = []
+        self._failure: Failure | None = None
+        self._failed_at = 0.0
+        if started is not None:
+            self._follow(started)
+
+    def session(self) -> Session | None:
+        """The session as it stands now: one `stat` where nothing changed."""
+        return self._session_file.current()
+
+    def usable(self) -> AccessToken | None:
+        """The token, if a call may leave with it now. None: ask with `acquire`.
+
+        Raises `Failure("login_required")` where nobody is signed in.
+        """
+        session = self._session_file.current()
+        if session is None or not session.signed_in:
+            self._token = None
+            raise signed_out(session)
+        token = self._token
+        if token is None:
+            return None
+        if token.generation != session.generation:
+            self._token = None
+            return None
+        now = time.time()
+        if not is_usable(token, now) or not confirmed(session, self._recheck, now):
+            return None
+        if should_renew(token, now) and self._helper is None and not self._braking():
+            self._start(None)
+        return token
+
+    def still_holds(self, token: AccessToken) -> bool:
+        """Whether no logout and no other login came since (DESIGN 14); looked at after the intent is written."""
+        session = self._session_file.current()
+        return session is not None and session.signed_in and session.generation == token.generation
+
+    def acquire(self, waiter: Waiter, rejected: AccessToken | None = None) -> None:
+        """Fetches a token and tells `waiter`; all who wait share one refresh.
+
+        `rejected`: the token that the upstream answered with 401. If a newer one is here already,
+        that one is the answer.
+        """
+        if rejected is not None:
+            if self._token is rejected:
+                self._token = None
+            elif self._token is not None:
+                waiter(self._token)
+                return
+        if self._helper is None and self._braking() and self._failure is not None:
+            waiter(self._failure)
+            return
+        self._waiters.append(waiter)
+        if self._helper is None:
+            self._start(None if rejected is None else fingerprint(rejected.value))
+
+    def forget(self, waiter: Waiter) -> None:
+        """This waiter does not wait any more."""
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
+
+    def close(self) -> HelperProcess | None:
+        """Stops; a helper that is spending the refresh token is left to finish and returned."""
+        helper, self._waiters = self._helper, []
+        if helper is not None:
+            helper.leave()
+        return helper
+
+    def _braking(self) -> bool:
+        return self._failure is not None and self._loop.time() - self._failed_at < BRAKE
+
+    def _start(self, rejected: str | None) -> None:
+        self._follow(HelperProcess(self._request(rejected)))
+
+    def _follow(self, helper: HelperProcess) -> None:
+        self._helper = helper
+        helper.answer.add_done_callback(lambda future: self._hand_over(future.result()))
+
+    def _hand_over(self, answer: AccessToken | Failure) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._answered, answer)
+
+    def _answered(self, answer: AccessToken | Failure) -> None:
+        self._helper = None
+        if isinstance(answer, AccessToken):
+            self._token, self._failure = answer, None
+        elif answer.reason != "login_required":
+            self._failure, self._failed_at = answer, self._loop.time()
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter(answer)

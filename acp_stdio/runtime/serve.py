@@ -1,0 +1,124 @@
+"""The event loop of `run`: its task tree, its signals, its end."""
+
+import asyncio
+import functools
+import os
+import signal
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Final
+
+import anyio
+
+from acp_stdio.audit.trail import Trail
+from acp_stdio.catalogue.file import CatalogueFile
+from acp_stdio.catalogue.model import Catalogue
+from acp_stdio.downstream.stdio import Host
+from acp_stdio.relay.relay import Relay
+from acp_stdio.runtime.helper_process import HelperProcess
+from acp_stdio.runtime.helper_tools import HelperTools
+from acp_stdio.runtime.keeper import Keeper
+from acp_stdio.runtime.live import LiveFile
+from acp_stdio.runtime.log import log_to
+from acp_stdio.runtime.prelude import Prelude
+from acp_stdio.runtime.shell import Shell
+from acp_stdio.settings.model import Settings, UpstreamSettings
+from acp_stdio.tokens.messages import Request
+from acp_stdio.tokens.session_file import SessionFile
+from acp_stdio.upstream.attach import AuthorizedConnector
+from acp_stdio.upstream.network import connect
+from acp_stdio.upstream.streamable_http import origin_and_target
+from acp_stdio.wire import frames
+
+REHEARSAL_PATIENCE: Final = 30.0
+"""Seconds for which a rehearsal waits for live answers."""
+ORPHAN_CHECK: Final = 0.5
+"""Seconds between two looks at whether our parent still is the one that started us."""
+
+
+def serve(
+    settings: Settings,
+    upstream: UpstreamSettings,
+    session_file: SessionFile,
+    catalogue: Catalogue,
+    catalogue_file: CatalogueFile,
+    request: Callable[[str | None], Request],
+    options: list[str],
+    helper: HelperProcess | None,
+    stdio: tuple[int, int, Prelude],
+    *,
+    signed_in: bool,
+    rehearsal: bool,
+) -> int:
+    """Serves one host until it leaves, a signal comes or the parent dies. Returns the exit code."""
+    log = log_to(settings.paths.log)
+    stdin, stdout, played = stdio
+    relay = Relay(
+        upstream.name,
+        catalogue,
+        signed_in=signed_in,
+        helpers=settings.host.helper_tools and not rehearsal,
+        call_timeout=settings.host.call_timeout,
+        patience=REHEARSAL_PATIENCE if rehearsal else None,
+    )
+    if played.answered is not None:
+        relay.handshake_was_answered(frames.parse(played.answered))
+    live = LiveFile(settings.state_dir, upstream.name)
+
+    async def run() -> str:
+        why = ""
+        loop = asyncio.get_running_loop()
+        origin, target = origin_and_target(upstream.url)
+        shell = Shell(
+            relay,
+            lambda line, closed: Host(stdin, stdout, line, closed, played.leftover),
+            AuthorizedConnector(connect(origin, settings.network, os.environ), origin, upstream.name),
+            target,
+            Keeper(request, session_file, settings.identity.recheck_identity, loop, helper),
+            Trail(settings.audit.path or settings.state_dir / "audit"),
+            upstream.name,
+            catalogue,
+            catalogue_file,
+            HelperTools(session_file, settings.state_dir, options, upstream.name),
+            live.name_client,
+        )
+        with _ended_by_signals(shell.stop, loop):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_watch_parent, shell.stop)
+                why = await shell.serve()
+                tasks.cancel_scope.cancel()
+        return why
+
+    live.begin()
+    log.info("serving %s", upstream.name)
+    try:
+        why = anyio.run(run)
+        log.info("ended: %s", why)
+        return 0
+    finally:
+        live.end()
+
+
+async def _watch_parent(stop: Callable[[str], None]) -> None:
+    """A host that was killed may leave our stdin open in another child; then its death is our signal."""
+    parent = os.getppid()
+    while os.getppid() == parent:  # noqa: ASYNC110  (nothing signals a parent's death)
+        await anyio.sleep(ORPHAN_CHECK)
+    stop("the host died")
+
+
+@contextmanager
+def _ended_by_signals(stop: Callable[[str], None], loop: asyncio.AbstractEventLoop) -> Generator[None]:
+    names = [n for n in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, n)]
+    numbers = [signal.Signals[name] for name in names]
+    if sys.platform == "win32":  # no loop.add_signal_handler there
+        for number in numbers:
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop, "signal"))
+        yield
+        return
+    for number in numbers:
+        loop.add_signal_handler(number, functools.partial(stop, number.name))
+    yield
+    for number in numbers:
+        loop.remove_signal_handler(number)

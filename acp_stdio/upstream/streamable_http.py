@@ -1,0 +1,98 @@
+"""MCP's Streamable HTTP as bytes: one POST a frame, answers as JSON or as an SSE stream."""
+
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+from acp_stdio.upstream.http import Exchange
+from acp_stdio.wire.ending import Ending
+from acp_stdio.wire.framing import MAX_LINE
+from acp_stdio.wire.sse import SseParser, SseTooLarge
+
+MAX_ERROR_BODY: Final = 64 * 1024
+"""Bytes kept of an answer with an error status; the rest says nothing more."""
+
+
+def origin_and_target(url: str) -> tuple[str, str]:
+    """`https://host/mcp?x` as (`https://host:443`, `/mcp?x`). The URL was checked by the settings."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    shown = f"[{host}]" if ":" in host else host
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return f"{parts.scheme}://{shown}:{port}", target
+
+
+class Sink(Protocol):
+    """Who is told what an exchange brings. `ended` comes last, exactly once, unless it was aborted."""
+
+    def opened(self, session_id: str | None) -> None: ...
+
+    def received(self, raw: bytes) -> None: ...
+
+    def ended(self, ending: Ending) -> None: ...
+
+
+class Answer:
+    """Turns the bytes of one HTTP answer into frames (`upstream.http.Receiver`)."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._status = 0
+        self._challenge = ""
+        self._events: SseParser | None = None
+        self._parts: list[bytes] = []
+        self._size = 0
+        self.exchange: Exchange | None = None
+
+    def on_head(self, status: int, headers: dict[str, str]) -> None:
+        """A status and its headers (`upstream.http.Receiver`)."""
+        self._status = status
+        self._challenge = headers.get("www-authenticate", "")
+        if status < 300:
+            if headers.get("content-type", "").lstrip().lower().startswith("text/event-stream"):
+                self._events = SseParser()
+            self._sink.opened(headers.get("mcp-session-id"))
+
+    def on_data(self, data: bytes) -> None:
+        """Some of the body."""
+        if self._events is not None:
+            try:
+                for event in self._events.feed(data):
+                    if event.event in ("", "message") and event.data:
+                        self._sink.received(one_line(event.data))
+            except SseTooLarge:
+                self._too_large()
+            return
+        self._size += len(data)
+        if self._status >= 300 and self._size > MAX_ERROR_BODY:
+            return
+        if self._size > MAX_LINE:
+            self._too_large()
+            return
+        self._parts.append(data)
+
+    def on_end(self) -> None:
+        """The whole body came."""
+        body = b"".join(self._parts)
+        if self._status >= 300:
+            self._sink.ended(Ending(self._status, body=body, challenge=self._challenge))
+            return
+        if body.strip():
+            self._sink.received(one_line(body))
+        self._sink.ended(Ending(self._status))
+
+    def on_failed(self, sent: bool, why: str) -> None:
+        """The connection could not be made, or broke."""
+        self._sink.ended(Ending(None, sent=sent, why=why))
+
+    def _too_large(self) -> None:
+        if self.exchange is not None:
+            self.exchange.abort()
+        self._sink.ended(Ending(None, why=f"its answer is larger than {MAX_LINE >> 20} MiB"))
+
+
+def one_line(text: bytes) -> bytes:
+    """JSON on one line, as the stdio transport wants it: a line end can only be white space there."""
+    if b"\n" in text or b"\r" in text:
+        text = text.replace(b"\r", b" ").replace(b"\n", b" ")
+    return text.strip()

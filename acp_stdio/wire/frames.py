@@ -1,0 +1,133 @@
+"""One JSON-RPC message: its envelope as data, everything else as the bytes that came.
+
+A relay that decodes and encodes what it passes on rounds numbers, loses members it does not
+know and dies of what it did not expect. So only the envelope is read (msgspec, 0.2 us where
+`json.loads` takes 2, and 2 ms a megabyte where it takes 23) and `raw` goes on as it came.
+"""
+
+import json
+from typing import Any, Final, NoReturn, cast
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+PARSE_ERROR: Final = -32700
+INVALID_REQUEST: Final = -32600
+METHOD_NOT_FOUND: Final = -32601
+
+
+class BadFrame(Exception):
+    """Not a JSON-RPC message. `code` is the JSON-RPC 2.0 section 5.1 error for it."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Frame(msgspec.Struct, frozen=True, gc=False):
+    """A JSON-RPC request, notification or response.
+
+    `id`, `params`, `result` and `error` are the member's own JSON text; None where absent.
+    """
+
+    raw: bytes
+    method: str | None
+    id: bytes | None
+    params: Raw | None
+    result: Raw | None
+    error: Raw | None
+
+    @property
+    def is_request(self) -> bool:
+        return self.method is not None and self.id is not None
+
+    @property
+    def is_response(self) -> bool:
+        return self.method is None
+
+
+class _Envelope(msgspec.Struct, gc=False):
+    method: str | UnsetType = UNSET
+    id: Raw | UnsetType = UNSET
+    params: Raw | UnsetType = UNSET
+    result: Raw | UnsetType = UNSET
+    error: Raw | UnsetType = UNSET
+
+
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+
+
+def parse(raw: bytes) -> Frame:
+    """Reads the envelope of one message.
+
+    Raises `BadFrame`: not JSON, not an object, nested too deep, or neither a method nor an answer.
+    """
+    try:
+        envelope = _decode_envelope(raw)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        envelope = _envelope_the_slow_way(raw)
+    method = None if envelope.method is UNSET else envelope.method
+    result = None if envelope.result is UNSET else envelope.result
+    error = None if envelope.error is UNSET else envelope.error
+    if method is None and result is None and error is None:
+        raise BadFrame(INVALID_REQUEST, "neither a method, a result nor an error")
+    return Frame(
+        raw,
+        method,
+        None if envelope.id is UNSET else bytes(envelope.id),
+        None if envelope.params is UNSET else envelope.params,
+        result,
+        error,
+    )
+
+
+def _envelope_the_slow_way(raw: bytes) -> _Envelope:
+    """For what msgspec refuses though JSON allows it, such as a lone surrogate; else says why."""
+    try:
+        data: Any = json.loads(raw, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise BadFrame(INVALID_REQUEST, "nested too deep") from None
+    except ValueError:
+        raise BadFrame(PARSE_ERROR, "not valid JSON") from None
+    if not isinstance(data, dict):
+        raise BadFrame(INVALID_REQUEST, "a message is one JSON object; batches are not supported")
+    members = cast("dict[str, Any]", data)
+    method = members.get("method", UNSET)
+    if method is not UNSET and not isinstance(method, str):
+        raise BadFrame(INVALID_REQUEST, "the method is not a string")
+    parts = {
+        name: Raw(json.dumps(members[name]).encode()) for name in ("id", "params", "result", "error") if name in members
+    }
+    return _Envelope(method=method, **parts)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def id_key(raw_id: bytes) -> bytes:
+    """The same key for every spelling of one id; different for `1`, `"1"` and `1.0`.
+
+    A peer may write `"\\u00e9"` where the other wrote the letter itself.
+    """
+    if b"\\" not in raw_id and raw_id.isascii():
+        return raw_id
+    return json.dumps(json.loads(raw_id)).encode()
+
+
+def answer(raw_id: bytes, result: bytes) -> bytes:
+    """A response with this result, both already JSON."""
+    return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (raw_id, result)
+
+
+def error_answer(raw_id: bytes | None, code: int, message: str, data: dict[str, Any] | None = None) -> bytes:
+    """An error response; `raw_id` None where the request's id could not be read."""
+    error: dict[str, Any] = {"code": code, "message": message}
+    if data is not None:
+        error["data"] = data
+    return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (raw_id or b"null", msgspec.json.encode(error))
+
+
+def notification(method: str) -> bytes:
+    """A notification without parameters."""
+    return b'{"jsonrpc":"2.0","method":%b}' % msgspec.json.encode(method)
