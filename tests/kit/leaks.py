@@ -121,8 +121,9 @@ def _views(content: bytes, depth: int) -> Iterator[tuple[str, bytes]]:
     for run in _BASE64_TEXT.finditer(content):
         text = run[0].translate(_URL_SAFE)
         for offset in range(4):  # the run may begin in the middle of a group of four
-            whole = text[offset : len(text) - (len(text) - offset) % 4]
-            inner.append(("base64", base64.b64decode(whole)))
+            rest = text[offset:]
+            rest = rest[:-1] if len(rest) % 4 == 1 else rest + b"=" * (-len(rest) % 4)
+            inner.append(("base64", base64.b64decode(rest)))
     for encoding, view in inner:
         for deeper, below in _views(view, depth - 1):
             yield (encoding if deeper == "plain" else f"{encoding}, {deeper}"), below

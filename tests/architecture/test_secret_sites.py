@@ -1,0 +1,81 @@
+"""Every place where a secret leaves its wrapper is listed here with its reason; a new one fails."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.walk import modules, shown, tree
+
+REVEALED: dict[str, str] = {}
+"""`FILE:FUNCTION` of each call of `Secret.reveal`, and what the secret is needed for there."""
+
+ATTACHED = "acp_stdio/upstream/attach.py"
+"""The one file that puts a token on a request."""
+
+
+def functions(node: ast.AST, name: str = "") -> Iterator[tuple[str, ast.AST]]:
+    """Each node below `node` with the qualified name of the function or class around it."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield from functions(child, f"{name}.{child.name}".lstrip("."))
+        else:
+            yield name, child
+            yield from functions(child, name)
+
+
+def reveals(module: ast.Module) -> list[str]:
+    """Functions that name `reveal`, called or handed on."""
+    return [
+        name
+        for name, node in functions(module)
+        if (isinstance(node, ast.Attribute) and node.attr == "reveal")
+        or (isinstance(node, ast.Constant) and node.value == "reveal")
+    ]
+
+
+def headers(module: ast.Module) -> list[int]:
+    """Lines that name the authorization header or begin a bearer credential."""
+    return [
+        node.lineno
+        for node in ast.walk(module)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str | bytes)
+        and _is_header(node.value if isinstance(node.value, str) else node.value.decode("latin-1"))
+    ]
+
+
+def _is_header(text: str) -> bool:
+    return text.strip(" :\r\n").lower() == "authorization" or text.lower().startswith("authorization: ")
+
+
+def test_every_place_that_reveals_a_secret_is_listed_with_its_reason() -> None:
+    found = {
+        f"{shown(path)}:{name}"
+        for path in modules()
+        if shown(path) != "acp_stdio/secrets.py"
+        for name in reveals(tree(path))
+    }
+    assert found - set(REVEALED) == set(), "say in REVEALED why these need the secret itself"
+    assert set(REVEALED) - found == set(), "these no longer reveal anything: take them off the list"
+    assert all(REVEALED.values())
+
+
+def test_the_authorization_header_is_built_in_one_file() -> None:
+    """The demo's servers read it, on the far side; nothing else of ours may even name it."""
+    found = {shown(path) for path in modules() if headers(tree(path)) and "demo" not in Path(shown(path)).parts}
+    assert found == {ATTACHED}
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["token.reveal()", "send(token.reveal)", "getattr(token, 'reveal')", "[t.reveal() for t in x]"],
+)
+def test_a_planted_site_is_found(code: str) -> None:
+    assert reveals(ast.parse(f"class Room:\n    def door(self):\n        {code}")) == ["Room.door"]
+
+
+@pytest.mark.parametrize("code", ["h['Authorization'] = x", "b'authorization'", "f'Authorization: Bearer {x}'"])
+def test_a_planted_header_is_found(code: str) -> None:
+    assert headers(ast.parse(code)) == [1]
