@@ -8,7 +8,7 @@ goes to the address that was configured or published, and nowhere that an answer
 import json
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
@@ -114,8 +114,12 @@ def open_client(network: NetworkSettings) -> httpx2.Client:
         ) from None
 
 
-def send(http: httpx2.Client, method: str, url: str, form: Mapping[str, str] | None = None) -> Answer:
+def send(
+    http: httpx2.Client, method: str, url: str, form: Mapping[str, str | Sequence[str]] | None = None
+) -> Answer:
     """One request, one complete answer of at most `BODY_LIMIT` bytes, whatever its status.
+
+    A list in `form` is a repeated parameter (RFC 8707 section 2).
 
     Raises `ConnectionFailed`. A plain http address that is not of this machine is not asked.
     """
