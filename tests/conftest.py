@@ -18,8 +18,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Quick tests first: what is wrong in a rule shows before real parts are started."""
-    items.sort(key=lambda item: item.get_closest_marker("real") is not None)
+    """Quick rings first: a wrong rule shows before real parts are started."""
+    rings = ("unit", "architecture", "protocol")
+
+    def ring(item: pytest.Item) -> int:
+        if item.get_closest_marker("real"):
+            return len(rings)
+        return next((place for place, name in enumerate(rings) if name in item.path.parts), len(rings))
+
+    items.sort(key=ring)
 
 
 @pytest.hookimpl(wrapper=True)
