@@ -77,9 +77,7 @@ class Finance:
         what = "the CEO's pay" if who == "ceo" else "salaries"
         return self._call(ctx, "salary", what, lambda: SALARIES[who])
 
-    def _call(
-        self, ctx: Context[Any, Request], tool: str, what: str, answer: Callable[[], str]
-    ) -> CallToolResult:
+    def _call(self, ctx: Context[Any, Request], tool: str, what: str, answer: Callable[[], str]) -> CallToolResult:
         request = ctx.request_context.request
         if request is None or not isinstance(request.scope.get("user"), AuthenticatedUser):
             raise ToolError("no caller")  # the SDK lets nobody in without a verified token
@@ -94,9 +92,7 @@ class Finance:
         self._write(caller, ctx, request, tool, outcome)
         return CallToolResult(content=[TextContent(text=text)], is_error=outcome != "ok")
 
-    def _write(
-        self, caller: Caller, ctx: Context[Any, Request], request: Request, tool: str, outcome: str
-    ) -> None:
+    def _write(self, caller: Caller, ctx: Context[Any, Request], request: Request, tool: str, outcome: str) -> None:
         params = ctx.session.client_params
         info = (params.client_info.name, params.client_info.version) if params else None
         entry = Entry(

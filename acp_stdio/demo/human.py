@@ -69,9 +69,7 @@ class Human:
     """A person with a browser of their own: one cookie jar, no proxy between them and this machine."""
 
     def __init__(self) -> None:
-        self._opener: OpenerDirector = build_opener(
-            ProxyHandler({}), HTTPCookieProcessor(CookieJar()), _StayHere()
-        )
+        self._opener: OpenerDirector = build_opener(ProxyHandler({}), HTTPCookieProcessor(CookieJar()), _StayHere())
 
     def send(self, url: str, form: dict[str, str] | None = None) -> tuple[int, str, str]:
         """Status, `Location` and body of one request. Raises `OSError` if nobody answers."""

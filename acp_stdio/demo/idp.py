@@ -1,6 +1,6 @@
 """The demo's identity provider: `python -m acp_stdio.demo.idp`.
 
-An OpenID provider for one machine and one run. OAuth itself is Authlib's server side (`grants`); here are its
+An OpenID provider for one machine and one run. OAuth itself is Authlib's server side (`rules`); here are its
 doors: discovery, sign-in page, device page, token and revocation endpoints, and one for the administrator who
 disables an account. Prints one JSON line, {"issuer": …, "admin_key": …}, when it is ready.
 """
@@ -18,10 +18,11 @@ from flask import Flask, Response, abort, jsonify, request, session
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from acp_stdio.demo import pages
-from acp_stdio.demo.grants import ALGORITHM, GRANT_TYPES, SCOPES, Rules, resources_in
+from acp_stdio.demo.client import ALGORITHM, GRANT_TYPES, SCOPES, resources_in
 from acp_stdio.demo.lifetime import announce, end_with_parent, loopback_socket
 from acp_stdio.demo.memory import Memory
 from acp_stdio.demo.people import PEOPLE
+from acp_stdio.demo.rules import Rules
 
 NO_DEVICE = "No device is waiting with this code."
 WRONG = "That account and password do not match, or the account is disabled."
@@ -124,9 +125,7 @@ def build(issuer: str, admin_key: str, access_seconds: int) -> Flask:
         with memory.lock:
             waiting = memory.device_of(code)
             if waiting is None or waiting.subject or waiting.refused:
-                return pages.sign_in(
-                    what_for, csrf(), account, "No device is waiting with this code.", code
-                ), 400
+                return pages.sign_in(what_for, csrf(), account, "No device is waiting with this code.", code), 400
             if request.form.get("answer") == "refuse":
                 waiting.refused = True
                 return pages.message("Refused", "The device was not signed in.")
@@ -151,17 +150,27 @@ def build(issuer: str, admin_key: str, access_seconds: int) -> Flask:
         with memory.lock:
             return rules.create_endpoint_response("revocation")
 
-    @app.post("/admin/disable")
-    def disable() -> Any:
+    def account_for_admin() -> str:
         sent = request.headers.get("Authorization", "")
         if not hmac.compare_digest(sent.encode(), f"Bearer {admin_key}".encode()):
             abort(401)
         account = request.form.get("account", "")
         if account not in PEOPLE:
             abort(404)
+        return account
+
+    @app.post("/admin/disable")
+    def disable() -> Any:
+        account = account_for_admin()
         with memory.lock:
             memory.disabled.add(account)
         return jsonify({"disabled": account})
+
+    @app.post("/admin/sign-ins")
+    def sign_ins() -> Any:
+        account = account_for_admin()
+        with memory.lock:
+            return jsonify({"live": memory.live_sign_ins(account)})
 
     return app
 

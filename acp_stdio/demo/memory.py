@@ -134,6 +134,11 @@ class Memory:
         """Whether tokens may still be issued for this sign-in."""
         return subject.family not in self.ended_families and subject.person.account not in self.disabled
 
+    def live_sign_ins(self, account: str) -> int:
+        """How many sign-ins of this person could still be refreshed."""
+        tokens = [t for t in self.refresh_tokens.values() if not t.spent and self.may_go_on(t.subject)]
+        return len({t.subject.family for t in tokens if t.subject.person.account == account})
+
     def device_of(self, user_code: str) -> Device | None:
         """The waiting device with this code, however the person typed it."""
         wanted = user_code.strip().upper()

@@ -67,9 +67,7 @@ _SIGN_IN: Final = (
 _MESSAGE: Final = _LAYOUT + "  <p>{{ text }}</p>\n</main>\n"
 
 
-def sign_in(
-    what_for: str, csrf: str, account: str = "", problem: str = "", user_code: str | None = None
-) -> str:
+def sign_in(what_for: str, csrf: str, account: str = "", problem: str = "", user_code: str | None = None) -> str:
     """The form; with `user_code` (even an empty one) it also asks for a device's code."""
     return render_template_string(
         _SIGN_IN,

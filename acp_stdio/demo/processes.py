@@ -31,6 +31,7 @@ class Child:
             text=True,
             encoding="utf-8",
             bufsize=1,
+            start_new_session=True,  # Ctrl-C is for the demo alone, which then ends its children in order
         )
         self._said: list[str] = []
         self._lines: queue.Queue[str | None] = queue.Queue()

@@ -1,0 +1,88 @@
+"""The real parts of the story. A test replaces one by a broken one to see the story fail."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.request import ProxyHandler, Request, build_opener
+
+from acp_stdio.demo.agent import Agent, Answer
+from acp_stdio.demo.processes import Child, ChildError
+from acp_stdio.demo.stage import Desk, base_environment
+
+COMMAND_SECONDS: Final = 30.0
+
+
+class Parts:
+    """Starts servers, agents and commands as processes of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._environment = base_environment(folder)
+
+    def idp(self) -> Child:
+        return Child("the identity provider", "acp_stdio.demo.idp", "--until-eof", env=self._environment)
+
+    def finance_with_key(self) -> Child:
+        return self._finance("--api-key")
+
+    def finance_with_tokens(self, issuer: str) -> Child:
+        return self._finance("--issuer", issuer)
+
+    def _finance(self, *mode: str) -> Child:
+        return Child("the finance server", "acp_stdio.demo.finance", *mode, "--until-eof", env=self._environment)
+
+    def ask_with_key(self, finance: Mapping[str, Any], tool: str, **arguments: str) -> Answer:
+        """A tool call by an agent that has the API key in its configuration."""
+        order = {"url": finance["url"], "api_key": finance["api_key"], "tool": tool, "arguments": arguments}
+        with Child("an agent", "acp_stdio.demo.direct", env=self._environment) as agent:
+            agent.send(json.dumps(order))
+            return Answer(**json.loads(agent.line(COMMAND_SECONDS)))
+
+    def login(self, desk: Desk) -> str:
+        return self.command(desk, "login", "finance")
+
+    def logout(self, desk: Desk) -> str:
+        return self.command(desk, "logout")
+
+    def agent(self, desk: Desk) -> Agent:
+        return Agent(desk.person.account, desk.environment())
+
+    def command(self, desk: Desk, *words: str) -> str:
+        """One of the product's commands on that desk; its last line. Raises `ChildError` if it fails."""
+        done = subprocess.run(
+            [sys.executable, "-m", "acp_stdio", *words],
+            env=desk.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=COMMAND_SECONDS,
+            start_new_session=True,
+            check=False,
+        )
+        said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        if done.returncode:
+            words_said = " ".join(said[-4:])
+            raise ChildError(f"acp-stdio {words[0]} ended with exit code {done.returncode}: {words_said}")
+        return said[-1] if said else ""
+
+    def disable(self, idp: Mapping[str, Any], account: str) -> None:
+        """What the administrator does when somebody leaves."""
+        self._admin(idp, "disable", account)
+
+    def live_sign_ins(self, idp: Mapping[str, Any], account: str) -> int:
+        """How many sign-ins of this person the identity provider would still refresh."""
+        return int(self._admin(idp, "sign-ins", account)["live"])
+
+    @staticmethod
+    def _admin(idp: Mapping[str, Any], door: str, account: str) -> dict[str, Any]:
+        request = Request(  # noqa: S310  # the demo's own server
+            f"{idp['issuer']}/admin/{door}",
+            f"account={account}".encode(),
+            {"Authorization": f"Bearer {idp['admin_key']}"},
+        )
+        with build_opener(ProxyHandler({})).open(request, timeout=10) as answer:
+            return json.load(answer)
