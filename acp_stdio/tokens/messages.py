@@ -71,9 +71,7 @@ def encode_answer(answer: AccessToken | Failure | Sent) -> bytes:
         case Sent():
             return _line({"phase": "sent"})
         case Failure():
-            return _line(
-                {"failure": {"reason": answer.reason, "message": answer.message, "advice": answer.advice}}
-            )
+            return _line({"failure": {"reason": answer.reason, "message": answer.message, "advice": answer.advice}})
         case AccessToken():
             return _line(
                 {

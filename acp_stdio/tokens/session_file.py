@@ -8,15 +8,12 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import Account, Session
-
-if TYPE_CHECKING:
-    from acp_stdio.vault.lock import FileLock
 
 VERSION: Final = 1
 LOCK_TIMEOUT: Final = 5.0
@@ -65,6 +62,18 @@ class SessionFile:
         """The session that a login announced before it stored its grant; None where there is none."""
         return _load(self.next_path)
 
+    def known_generation(self) -> int:
+        """The highest one that these files tell, announced ones too; 0 where they tell none.
+
+        A damaged file tells none: a login and a logout are the ways out of that.
+        """
+        known = [0]
+        for look in (self.read, self.read_next):
+            with contextlib.suppress(Failure):
+                session = look()
+                known.append(session.generation if session else 0)
+        return max(known)
+
     def write(self, session: Session) -> None:
         """Replaces the session durably and atomically, 0600. Only while holding `lock()`."""
         _store(self.path, session)
@@ -89,11 +98,24 @@ class SessionFile:
             self.write(session)
         return session
 
-    def lock(self) -> "FileLock":
-        """The lock over this file, for a read and a write that belong together."""
+    @contextlib.contextmanager
+    def lock(self) -> Generator[None]:
+        """Holds the lock over this file, for a read and a write that belong together. Raises `Failure`."""
         from acp_stdio.vault.lock import FileLock  # readers, the hot path, never need it
 
-        return FileLock(self.path.with_name("session.lock"), timeout=LOCK_TIMEOUT)
+        lock = FileLock(self.path.with_name("session.lock"))
+        try:
+            lock.acquire(LOCK_TIMEOUT)
+        except TimeoutError:
+            raise Failure(
+                "timeout", f"Another acp-stdio process keeps {self.path} locked.", "Run `acp-stdio doctor`."
+            ) from None
+        except OSError as error:
+            raise _unwritable(self.path, error) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
 
 def encode(session: Session) -> bytes:
@@ -162,6 +184,13 @@ def _load(path: Path) -> Session | None:
 
 
 def _store(path: Path, session: Session) -> None:
+    try:
+        _write(path, session)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def _write(path: Path, session: Session) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     with contextlib.suppress(FileNotFoundError):
@@ -196,4 +225,12 @@ def _unreadable(path: Path, why: str) -> Failure:
         "configuration_invalid",
         f"The sign-in state in {path} cannot be read ({why}), so it is not known whether you are signed in.",
         f"Move {path} away and run `acp-stdio login`.",
+    )
+
+
+def _unwritable(path: Path, error: OSError) -> Failure:
+    return Failure(
+        "configuration_invalid",
+        f"The sign-in state in {path} cannot be written: {error.strerror or 'I/O error'}.",
+        f"Make room and see that {path.parent} belongs to you.",
     )

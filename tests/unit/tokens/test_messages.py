@@ -94,9 +94,7 @@ def test_a_grant_survives_the_vault() -> None:
     assert "rt-secret" not in repr(record) + repr(GRANT)
 
 
-@pytest.mark.parametrize(
-    "record", ["", "rt-secret", '{"v":2,"rt":"rt-secret"}', '{"v":1,"rt":"rt-secret"}', "[]"]
-)
+@pytest.mark.parametrize("record", ["", "rt-secret", '{"v":2,"rt":"rt-secret"}', '{"v":1,"rt":"rt-secret"}', "[]"])
 def test_a_damaged_grant_is_refused_without_quoting_it(record: str) -> None:
     with pytest.raises(ValueError, match=r"^the stored sign-in") as caught:
         decode_grant(Secret(record))

@@ -12,9 +12,7 @@ from acp_stdio.identity.model import Account, Session
 from acp_stdio.tokens import session_file
 from acp_stdio.tokens.session_file import SessionFile, decode, encode
 
-SARAH = Account(
-    "sub-1", "sarah@example.com", "sub-1", "https://idp.example.com", "sarah@example.com", "tenant-1"
-)
+SARAH = Account("sub-1", "sarah@example.com", "sub-1", "https://idp.example.com", "sarah@example.com", "tenant-1")
 SESSION = Session(
     generation=3,
     signed_in=True,

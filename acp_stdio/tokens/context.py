@@ -1,0 +1,137 @@
+"""What refresh, login and logout work on: the shared session, the vault, and the provider."""
+
+import contextlib
+import functools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, Protocol
+
+from acp_stdio.errors import Failure
+from acp_stdio.identity.model import AccessToken, Session
+from acp_stdio.secrets import Secret
+from acp_stdio.settings.model import Settings, UpstreamSettings
+from acp_stdio.tokens.session_file import SessionFile
+from acp_stdio.vault.lock import FileLock
+
+if TYPE_CHECKING:
+    from acp_stdio.oauth.endpoint import TokenResponse
+    from acp_stdio.vault.store import Vault
+
+_TURN: Final = 0.02
+"""Seconds between two looks at the lock, and at whether anybody still wants the token."""
+
+
+class Cancelled(Exception):
+    """Whoever asked went away before anything was spent."""
+
+
+class Provider(Protocol):
+    """The identity provider, for one client: what the refresh and the logout need of it."""
+
+    def prepare(self) -> None:
+        """Fetches the public documents, where they are not cached. Raises `Failure`."""
+        ...
+
+    def refresh(self, refresh_token: Secret, upstream: UpstreamSettings, resource: str) -> "TokenResponse":
+        """RFC 6749 section 6, once, without a retry. Raises `oauth.endpoint.TokenError`."""
+        ...
+
+    def prove(
+        self, response: "TokenResponse", upstream: UpstreamSettings, session: Session, sent_at: float
+    ) -> AccessToken:
+        """The access token, once it is proven to be this person's for this upstream. Raises `Failure`."""
+        ...
+
+    def revoke(self, refresh_token: Secret) -> Literal["revoked", "unsupported", "failed"]:
+        """RFC 7009, at its revocation endpoint. Raises nothing."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One profile's sign-in. Build it with `open_context`."""
+
+    settings: Settings
+    session: SessionFile
+    open_vault: Callable[[], "Vault"]
+    """Opened late and once: a logout's tombstone must not wait for a keyring."""
+    provider: Callable[[str, str], Provider]
+    """From issuer and client id: a logout talks to whoever issued the grant, configured or not."""
+    clock: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
+
+    @property
+    def vault(self) -> "Vault":
+        return self.open_vault()
+
+    @contextlib.contextmanager
+    def renewing(self, timeout: float, cancelled: Callable[[], bool] = lambda: False) -> Iterator[None]:
+        """Holds the lock over the stored grant: whoever has it may spend, replace or delete it.
+
+        Waits `timeout` seconds at most. Raises `Failure` timeout, or `Cancelled`.
+        """
+        lock = self._lock()
+        until = time.monotonic() + timeout
+        while not _taken(lock):
+            if cancelled():
+                raise Cancelled
+            if time.monotonic() >= until:
+                raise Failure(
+                    "timeout",
+                    f"Another acp-stdio process has been renewing your sign-in for {timeout:.0f} seconds.",
+                    "Try again in a moment; if it stays so, run `acp-stdio doctor`.",
+                )
+            time.sleep(_TURN)
+        try:
+            if cancelled():
+                raise Cancelled
+            yield
+        finally:
+            lock.release()
+
+    @contextlib.contextmanager
+    def renewing_if_free(self, timeout: float) -> Iterator[bool]:
+        """Like `renewing`, but goes on without the lock after `timeout`; says whether it has it."""
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(self.renewing(timeout))
+            except Failure:
+                yield False
+            else:
+                yield True
+
+    def forget_grant(self) -> None:
+        """Deletes a grant that is void already; where that fails, its generation keeps it from being used."""
+        with contextlib.suppress(Failure):
+            self.vault.delete()
+
+    def _lock(self) -> FileLock:
+        return FileLock(self.settings.state_dir / "refresh.lock")
+
+
+def _taken(lock: FileLock) -> bool:
+    try:
+        return lock.try_acquire()
+    except OSError as error:
+        raise Failure(
+            "configuration_invalid",
+            f"The state directory cannot be written: {error.strerror or 'I/O error'}.",
+            "Make room and see that it belongs to you.",
+        ) from None
+
+
+def open_context(settings: Settings, *, may_prompt: bool) -> Context:
+    """The real thing. `may_prompt` allows the keyring to ask the person, which `run` never does."""
+
+    def vault() -> "Vault":
+        from acp_stdio.vault.open import open_vault
+
+        return open_vault(settings.storage, settings.state_dir, may_prompt=may_prompt)
+
+    def provider(issuer: str, client_id: str) -> Provider:
+        from acp_stdio.tokens.provider import OAuthProvider
+
+        return OAuthProvider(settings, issuer, client_id)
+
+    return Context(settings, SessionFile(settings.state_dir), functools.cache(vault), provider)

@@ -1,0 +1,54 @@
+"""Why somebody is not signed in, in words, and how a session ends without a logout."""
+
+from dataclasses import replace
+from typing import Final, Literal
+
+from acp_stdio.errors import Failure
+from acp_stdio.identity.model import Session
+
+Ending = Literal["logout", "revoked", "interrupted"]
+
+SIGN_IN: Final = "Run `acp-stdio login`, then ask again."
+
+_WORDS: Final[dict[str, str]] = {
+    "logout": "You signed out.",
+    "revoked": (
+        "Your identity provider ended your sign-in: it has expired there, or was withdrawn, "
+        "or your account was disabled."
+    ),
+    "interrupted": (
+        "You are signed out: the connection broke while your sign-in was being renewed, "
+        "and your identity provider does not take the old one again."
+    ),
+}
+
+
+def signed_out(session: Session | None) -> Failure:
+    """The refusal for a session that is not signed in."""
+    if session is None:
+        return Failure("login_required", "You have not signed in yet.", SIGN_IN)
+    words = _WORDS.get(session.ended_because, "You are signed out.")
+    return Failure("login_required", words, SIGN_IN)
+
+
+def next_generation(known: int, now: float) -> int:
+    """The generation after `known`; where nothing is known (0), one that no running process holds.
+
+    `session.json` may have been moved away under a process that still holds a token of generation 1.
+    """
+    return known + 1 if known else int(now)
+
+
+def ended(session: Session, because: Ending, now: float) -> Session:
+    """The tombstone of `session`. Its generation is nobody's, so that every token in memory is void.
+
+    Who it was and when the IdP last confirmed them stays, for `status` and `logout` to tell.
+    """
+    return replace(
+        session,
+        generation=session.generation + 1,
+        signed_in=False,
+        in_flight_since=0.0,
+        ended_at=now,
+        ended_because=because,
+    )

@@ -1,0 +1,218 @@
+"""The one refresh path: one transaction, locked across processes, for timer, call and 401.
+
+A rotating refresh token can be spent once. So: take the lock, read again what others wrote,
+make sure that the answer can be stored, say that we are about to spend it, spend it, store
+its successor, and only then let anybody have the access token. Only `invalid_grant` ends a
+session (RFC 6749 section 5.2), and only after looking whether somebody stored a newer one.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from acp_stdio.errors import Failure
+from acp_stdio.identity.model import AccessToken, Grant, Session
+from acp_stdio.oauth.endpoint import TokenError, TokenResponse
+from acp_stdio.settings.model import UpstreamSettings
+from acp_stdio.tokens.context import Context, Provider
+from acp_stdio.tokens.endings import SIGN_IN, Ending, ended, signed_out
+from acp_stdio.tokens.messages import fingerprint
+
+LOCK_TIMEOUT: Final = 20.0
+"""Seconds to wait for another process's refresh; longer than one that goes well can take."""
+
+_REREADS: Final = (0.0, 0.025, 0.05, 0.1)
+_SAVES: Final = (0.0, 0.2, 1.0)
+
+
+def obtain_token(
+    ctx: Context,
+    upstream: UpstreamSettings,
+    *,
+    rejected: str | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+    on_sent: Callable[[], None] = lambda: None,
+) -> AccessToken:
+    """A fresh, proven access token for `upstream`. Blocks; bounded by the lock's and the client's limits.
+
+    `rejected` is the fingerprint of a token that the upstream refused. `on_sent` is called when the
+    refresh token is about to be spent; until then `cancelled` is looked at and ends it with `Cancelled`.
+    Raises `Failure`: login_required, idp_unreachable, keyring_locked, timeout, wrong_audience,
+    configuration_invalid.
+    """
+    session = _signed_in(ctx.session.read())
+    _fits(ctx, session, upstream)
+    provider = ctx.provider(session.issuer, session.client_id)
+    provider.prepare()  # public documents, perhaps over the network: not while others wait for the lock
+    with ctx.renewing(LOCK_TIMEOUT, cancelled):
+        session, grant = _stored(ctx)
+        _fits(ctx, session, upstream)
+        session, response, sent_at = _renew(ctx, provider, session, grant, upstream, on_sent)
+    return _proven(provider, session, upstream, response, sent_at, rejected)
+
+
+def _signed_in(session: Session | None) -> Session:
+    if session is None or not session.signed_in:
+        raise signed_out(session)
+    return session
+
+
+def _fits(ctx: Context, session: Session, upstream: UpstreamSettings) -> None:
+    """A refresh is never tried for what the login did not ask for: a refused one can burn the grant."""
+    identity = ctx.settings.identity
+    if (session.issuer, session.client_id) != (identity.issuer, identity.client_id):
+        raise Failure(
+            "login_required",
+            f"You are signed in at {session.issuer} as {session.client_id}, but the configuration now names "
+            f"{identity.issuer} and {identity.client_id}.",
+            SIGN_IN,
+        )
+    by_resource = upstream.token_request == "resource"  # noqa: S105 - a way of asking, no password
+    if by_resource and upstream.name not in session.resources:
+        raise Failure("login_required", f"You signed in before {upstream.name} was part of the configuration.", SIGN_IN)
+
+
+def _stored(ctx: Context) -> tuple[Session, Grant]:
+    """The session and the grant that belongs to it. A keyring may take a moment to show the newest."""
+    session = _signed_in(ctx.session.read())
+    ctx.vault.probe()
+    grant = None
+    for pause in _REREADS:
+        ctx.sleep(pause)
+        grant = ctx.vault.load()
+        if grant is None:
+            continue
+        if grant.generation != session.generation:
+            session = _signed_in(_adopted(ctx, grant))
+        if grant.generation == session.generation:
+            return session, grant
+    where = session.storage or "the keyring"
+    what = "is gone from" if grant is None else "was replaced by a stranger's in"
+    raise Failure("login_required", f"You must sign in again: your sign-in {what} {where}.", SIGN_IN)
+
+
+def _adopted(ctx: Context, grant: Grant) -> Session | None:
+    """Ends what a login began that was killed between storing its grant and saying so."""
+    with ctx.session.lock():
+        now, announced = ctx.session.read(), ctx.session.read_next()
+        if now and now.signed_in and announced and announced.generation == grant.generation:
+            ctx.session.promote()
+            return announced
+        return now
+
+
+def _renew(
+    ctx: Context,
+    provider: Provider,
+    session: Session,
+    grant: Grant,
+    upstream: UpstreamSettings,
+    on_sent: Callable[[], None],
+) -> tuple[Session, TokenResponse, float]:
+    cut_off = session.in_flight_since  # not 0: a process was killed, or lost its answer, while spending
+    sent_at = ctx.clock()
+    on_sent()
+    _change(ctx, session, lambda now: replace(now, in_flight_since=cut_off or sent_at))
+    lost, newer = cut_off > 0, False
+    resource = session.resources.get(upstream.name, "")
+    while True:
+        try:
+            response = provider.refresh(grant.refresh_token, upstream, resource)
+            break
+        except TokenError as error:
+            if error.kind == "answer_lost" and not lost:
+                lost = True  # IdPs with a grace period take the old token once more
+                continue
+            if error.kind == "invalid_grant":
+                found = None if newer else _newer(ctx, grant)
+                if found is not None:
+                    grant, newer = found, True
+                    continue
+                raise _end(ctx, session, "interrupted" if lost else "revoked") from None
+            if error.kind != "answer_lost" and not lost:
+                _change(ctx, session, lambda now: replace(now, in_flight_since=0.0))
+            raise _kept(error) from None
+    _save(ctx, grant, response)
+    session = _change(
+        ctx,
+        session,
+        lambda now: replace(
+            now, confirmed_at=sent_at, in_flight_since=0.0, access_ttl=response.expires_in or now.access_ttl
+        ),
+    )
+    return session, response, sent_at
+
+
+def _change(ctx: Context, mine: Session, change: Callable[[Session], Session]) -> Session:
+    """Changes the session unless it ended meanwhile: a logout does not wait for us."""
+
+    def checked(now: Session | None) -> Session:
+        if now is None or now.generation != mine.generation:
+            raise signed_out(now)
+        return change(now)
+
+    return ctx.session.update(checked)
+
+
+def _newer(ctx: Context, spent: Grant) -> Grant | None:
+    """What another process stored after we read: the refusal was about a token that it had replaced."""
+    for pause in _REREADS:
+        ctx.sleep(pause)
+        grant = ctx.vault.load()
+        if grant and grant.generation == spent.generation and grant.rotation > spent.rotation:
+            return grant
+    return None
+
+
+def _end(ctx: Context, session: Session, because: Ending) -> Failure:
+    over = _change(ctx, session, lambda now: ended(now, because, ctx.clock()))
+    ctx.forget_grant()
+    return signed_out(over)
+
+
+def _save(ctx: Context, spent: Grant, response: TokenResponse) -> None:
+    """Stores the successor. An IdP that names none does not rotate: the old one stays good."""
+    if response.refresh_token is None or response.refresh_token == spent.refresh_token:
+        return
+    successor = replace(spent, refresh_token=response.refresh_token, rotation=spent.rotation + 1)
+    why = ""
+    for pause in _SAVES:
+        ctx.sleep(pause)
+        try:
+            ctx.vault.save(successor)
+            return
+        except Failure as failure:
+            why = failure.message
+    # Nobody gets the access token: it would work until it expires and then surprise. The mark stays, so
+    # that the next refresh, where the IdP does not take the old token again, tells what happened.
+    raise Failure(
+        "keyring_locked",
+        f"Your sign-in was renewed, but its new refresh token could not be stored. {why}",
+        "Unlock the keyring and run `acp-stdio login`.",
+    )
+
+
+def _kept(error: TokenError) -> Failure:
+    """A refusal that says nothing about the grant: the words of the IdP, and that it is still there."""
+    failure = error.failure()
+    if failure.reason == "idp_unreachable":
+        failure = Failure(failure.reason, f"{failure.message} You stay signed in.", failure.advice)
+    return failure
+
+
+def _proven(
+    provider: Provider,
+    session: Session,
+    upstream: UpstreamSettings,
+    response: TokenResponse,
+    sent_at: float,
+    rejected: str | None,
+) -> AccessToken:
+    token = provider.prove(response, upstream, session, sent_at)
+    if rejected == fingerprint(token.value):
+        raise Failure(
+            "wrong_audience",
+            f"{upstream.name} refuses your token, and your identity provider issued the same one again.",
+            "Show this to whoever runs the server; `acp-stdio doctor` has the details.",
+        )
+    return token

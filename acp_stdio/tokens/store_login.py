@@ -1,0 +1,101 @@
+"""Storing a new login, so that a crash leaves the old one or the new one and nothing between."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from acp_stdio.errors import Failure
+from acp_stdio.identity.model import Account, Grant, Session
+from acp_stdio.oauth.endpoint import TokenResponse
+from acp_stdio.tokens.context import Context
+from acp_stdio.tokens.endings import next_generation, signed_out
+
+LOCK_TIMEOUT: Final = 20.0
+
+
+def store_grant(
+    ctx: Context,
+    response: TokenResponse,
+    account: Account,
+    resources: Mapping[str, str],
+    scopes: Sequence[str],
+    *,
+    client_id: str = "",
+) -> Session:
+    """Makes `response` this profile's sign-in and returns the session that all processes now see.
+
+    `resources` maps each upstream's name to the `resource` that was granted for it. `client_id` is
+    the configured one unless named. The grant of an earlier login is revoked once the new one is safe.
+    Raises `Failure`: idp_unreachable where the IdP issued no refresh token, keyring_locked, timeout,
+    login_required where a logout came in between.
+    """
+    if response.refresh_token is None:
+        raise Failure(
+            "idp_unreachable",
+            "Your identity provider issued no refresh token, so the sign-in cannot be kept.",
+            "Ask whoever runs it to allow `offline_access` for this client.",
+        )
+    with ctx.renewing(LOCK_TIMEOUT):
+        previous = _previous(ctx)
+        session = _announce(ctx, response, account, resources, scopes, client_id, previous)
+        ctx.vault.save(
+            Grant(
+                refresh_token=response.refresh_token,
+                issuer=session.issuer,
+                client_id=session.client_id,
+                account_key=account.key,
+                obtained_at=session.obtained_at,
+                generation=session.generation,
+            )
+        )
+        with ctx.session.lock():
+            if ctx.session.read_next() != session:
+                raise signed_out(ctx.session.read())  # a logout took it back; it waits for us to delete the grant
+            ctx.session.promote()
+    if previous is not None and previous.refresh_token != response.refresh_token:
+        _revoke(ctx, previous)
+    return session
+
+
+def _previous(ctx: Context) -> Grant | None:
+    ctx.vault.probe()
+    return ctx.vault.load()
+
+
+def _announce(
+    ctx: Context,
+    response: TokenResponse,
+    account: Account,
+    resources: Mapping[str, str],
+    scopes: Sequence[str],
+    client_id: str,
+    previous: Grant | None,
+) -> Session:
+    """Writes the coming session beside the present one; see `SessionFile.promote`."""
+    with ctx.session.lock():
+        now = ctx.clock()
+        session = Session(
+            generation=next_generation(
+                max(ctx.session.known_generation(), previous.generation if previous else 0), now
+            ),
+            signed_in=True,
+            account=account,
+            issuer=account.issuer,
+            client_id=client_id or ctx.settings.identity.client_id,
+            storage=ctx.vault.name,
+            scopes=tuple(scopes),
+            resources=dict(resources),
+            obtained_at=now,
+            confirmed_at=now,
+            access_ttl=response.expires_in or 0.0,
+        )
+        ctx.session.write_next(session)
+    return session
+
+
+def _revoke(ctx: Context, previous: Grant) -> None:
+    """Best effort: nobody can use the replaced grant any more, it only should not live on at the IdP."""
+    with contextlib.suppress(Failure):
+        provider = ctx.provider(previous.issuer, previous.client_id)
+        provider.prepare()
+        provider.revoke(previous.refresh_token)
