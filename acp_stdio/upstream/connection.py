@@ -7,6 +7,7 @@ repeated here: once a byte was written, a broken connection is reported and the 
 import asyncio
 import re
 import select
+import ssl
 from typing import Final, Protocol, cast
 
 import httptools
@@ -48,6 +49,7 @@ class Connection(asyncio.Protocol):
         self._fresh = True
         self._paused = False
         self._eof = False
+        self._goodbye = False
         self._begin()
 
     def _begin(self) -> None:
@@ -136,6 +138,8 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         self._eof = True
+        transport = cast(asyncio.Transport, self._transport)
+        self._goodbye = _said_goodbye(transport.get_extra_info("ssl_object"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -143,7 +147,7 @@ class Connection(asyncio.Protocol):
         self._keeper.lost(self)
         if call is None:
             return
-        if self._until_close and self._eof and exc is None:
+        if self._until_close and self._goodbye and exc is None:
             call.end()
         elif self._head_done:
             call.fail("the connection broke in the middle of the answer")
@@ -251,3 +255,15 @@ class Connection(asyncio.Protocol):
             return bool(self._poll.poll(0))
         transport = cast(asyncio.Transport, self._transport)
         return bool(select.select([transport.get_extra_info("socket").fileno()], [], [], 0)[0])
+
+
+def _said_goodbye(tls: ssl.SSLObject | None) -> bool:
+    """Whether the end is the server's and not a stranger's, who can end TCP but not TLS (RFC 8446, 6.1)."""
+    if tls is None:
+        return True
+    try:
+        return tls.read(1) == b""
+    except ssl.SSLZeroReturnError:
+        return True
+    except ssl.SSLError:  # would wait for more
+        return False

@@ -17,9 +17,7 @@ HAPPY_EYEBALLS: Final = 0.25
 _ERRNO = re.compile(r"\[(?:Errno|WinError) (\d+)\]")
 
 
-async def dial(
-    connection: Connection, origin: Origin, tls: ssl.SSLContext | None, proxy: Proxy | None
-) -> None:
+async def dial(connection: Connection, origin: Origin, tls: ssl.SSLContext | None, proxy: Proxy | None) -> None:
     """Connects `connection` to `origin`. Raises `OSError` (which `ssl.SSLError` is) or `Refused`."""
     loop = asyncio.get_running_loop()
     if proxy is not None and tls is not None:

@@ -148,9 +148,7 @@ class LeanConnector:
 
     def _start_line(self, method: str, target: str) -> bytes:
         if method not in _METHODS or not _TARGET.fullmatch(target):
-            raise ValueError(
-                f"not a request this program makes: {method} to a target of {len(target)} characters"
-            )
+            raise ValueError(f"not a request this program makes: {method} to a target of {len(target)} characters")
         if len(self._starts) >= _KNOWN_TARGETS:
             self._starts.clear()
         line = f"{method} {target} HTTP/1.1\r\nHost: {self._origin.authority}\r\n".encode("ascii")

@@ -73,9 +73,7 @@ def _judge(head: bytes, proxy: Proxy) -> None:
         raise Refused(f"the proxy {proxy.authority} does not answer in HTTP/1.1")
     code = int(status[1][:3])
     if code == 407:
-        how = (
-            "asks for a user name and password" if proxy.authorization is None else "rejects our credentials"
-        )
+        how = "asks for a user name and password" if proxy.authorization is None else "rejects our credentials"
         raise Refused(f"the proxy {proxy.authority} {how} (407)")
     if not 200 <= code < 300:
         raise Refused(f"the proxy {proxy.authority} refused the connection ({code})")

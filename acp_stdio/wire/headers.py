@@ -8,7 +8,7 @@ import base64
 import re
 from collections import deque
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 ANNOTATION: Final = "x-mcp-header"
 PARAM_PREFIX: Final = "Mcp-Param-"
@@ -40,6 +40,21 @@ _SCHEMAS: Final = (
     *("allOf", "anyOf", "oneOf", "not", "if", "then", "else"),
 )
 _NAMED_SCHEMAS: Final = ("patternProperties", "dependentSchemas", "dependencies", "$defs", "definitions")
+
+
+class _Step(NamedTuple):
+    """A property that the root always reaches; linked, so that depth costs memory once and not squared."""
+
+    parent: "_Step | None"
+    name: str
+
+    def path(self) -> Path:
+        names: list[str] = []
+        step = self
+        while step.parent is not None:
+            names.append(step.name)
+            step = step.parent
+        return tuple(reversed(names))
 
 
 class InvalidAnnotation(ValueError):
@@ -76,32 +91,33 @@ def header_annotations(input_schema: Mapping[str, Any]) -> dict[Path, str]:
     """
     found: dict[Path, str] = {}
     names: set[str] = set()
-    pending: deque[tuple[Path | None, Any]] = deque([((), input_schema)])
+    pending: deque[tuple[_Step | None, Any]] = deque([(_Step(None, ""), input_schema)])
     while pending:  # a queue, not recursion: the server chooses the depth
-        path, node = pending.popleft()
+        step, node = pending.popleft()
         if isinstance(node, list):
             pending.extend((None, item) for item in cast(list[Any], node))
         if not isinstance(node, Mapping):
             continue
         schema = cast(Mapping[str, Any], node)
         if ANNOTATION in schema:
+            path = step.path() if step is not None else ()
             token = _checked(path, schema)
             if token.lower() in names:
                 raise InvalidAnnotation(f"{ANNOTATION} {token!r} is used twice")
             names.add(token.lower())
-            found[cast(Path, path)] = token
+            found[path] = token
         for keyword, value in schema.items():
             if keyword in _SCHEMAS:
                 pending.append((None, value))
             elif keyword == "properties" and isinstance(value, Mapping):
                 for name, sub in cast(Mapping[str, Any], value).items():
-                    pending.append(((*path, name) if path is not None else None, sub))
+                    pending.append((_Step(step, name) if step is not None else None, sub))
             elif keyword in _NAMED_SCHEMAS and isinstance(value, Mapping):
                 pending.extend((None, sub) for sub in cast(Mapping[str, Any], value).values())
     return found
 
 
-def _checked(path: Path | None, schema: Mapping[str, Any]) -> str:
+def _checked(path: Path, schema: Mapping[str, Any]) -> str:
     if not path:
         raise InvalidAnnotation(f"{ANNOTATION} is not on a property that the root reaches through `properties`")
     where = ".".join(path)

@@ -2,8 +2,8 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 
 PATIENCE = 30.0
 """Seconds after which a test gives up; nothing here is expected to take one."""
@@ -46,8 +46,7 @@ class Peer:
 
     async def cut(self) -> None:
         """Ends the connection without a TLS goodbye."""
-        transport = self.writer.transport
-        transport.abort()
+        self.writer.transport.abort()
 
 
 Script = Callable[[Peer], Awaitable[None]]
@@ -78,17 +77,15 @@ class Server:
             pass  # the client has gone, as clients do
         finally:
             writer.close()
-            try:
+            with suppress(OSError, ssl.SSLError):
                 await writer.wait_closed()
-            except (OSError, ssl.SSLError):
-                pass
             self.current -= 1
             if not self.current:
                 self.empty.set()
 
 
 @asynccontextmanager
-async def serving(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
+async def serving(script: Script, tls: ssl.SSLContext | None = None) -> AsyncGenerator[Server]:
     """Runs `script` for each connection. At the end, every connection must have been closed by someone."""
     server = Server(script, "https" if tls else "http")
     listener = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=tls, limit=1 << 20)

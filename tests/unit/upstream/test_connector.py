@@ -1,7 +1,7 @@
 """What any connector promises, against a server that misbehaves in every way we could think of."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -20,9 +20,7 @@ class Client:
         self.connector = connector
         self.exchange: Exchange | None = None
 
-    def post(
-        self, body: bytes = b"{}", *, method: str = "POST", head_timeout: float | None = PATIENCE
-    ) -> Answer:
+    def post(self, body: bytes = b"{}", *, method: str = "POST", head_timeout: float | None = PATIENCE) -> Answer:
         answer = Answer()
         self.exchange = self.connector.request(
             method, "/mcp?a=1", b"Accept: text/event-stream\r\n", body, answer, head_timeout=head_timeout
@@ -32,7 +30,7 @@ class Client:
 
 
 @asynccontextmanager
-async def talking(script: Script, limits: Limits | None = None) -> AsyncIterator[tuple[Client, Server]]:
+async def talking(script: Script, limits: Limits | None = None) -> AsyncGenerator[tuple[Client, Server]]:
     async with serving(script) as server:
         connector = LeanConnector(server.origin, limits=limits)
         try:
@@ -171,9 +169,7 @@ async def test_every_final_status_is_reported_and_none_is_acted_upon(status: int
         ((CHUNKED[:-4],), "in the middle"),
     ],
 )
-async def test_a_server_that_closes_too_early_is_a_failure_after_sending(
-    pieces: tuple[bytes, ...], words: str
-) -> None:
+async def test_a_server_that_closes_too_early_is_a_failure_after_sending(pieces: tuple[bytes, ...], words: str) -> None:
     async with talking(once(*pieces, close=True)) as (client, server):
         sent, why = await client.post().failure()
         assert sent is True
@@ -416,10 +412,16 @@ async def test_overload_is_answered_at_once_and_nothing_was_sent() -> None:
 
 
 async def test_a_call_that_never_gets_a_connection_fails_in_time_and_unsent() -> None:
-    async with talking(once(), Limits(connections=1, connect_timeout=0.1)) as (client, _):
+    asked = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        asked.set()
+        await peer.gone()
+
+    async with talking(script, Limits(connections=1, connect_timeout=0.1)) as (client, _):
         holder = client.post(head_timeout=None)
-        while client.connector._waiting:  # pyright: ignore[reportPrivateUsage]  # to force the order
-            await asyncio.sleep(0.01)
+        await asyncio.wait_for(asked.wait(), PATIENCE)
         assert await client.post(head_timeout=None).failure() == (
             False,
             "no connection became free within 0.1 s",
@@ -490,10 +492,16 @@ async def test_aborting_a_waiting_call_lets_the_others_go_on() -> None:
 
 
 async def test_closing_the_connector_fails_what_is_under_way_and_leaves_nothing_open() -> None:
-    async with talking(once(), Limits(connections=1)) as (client, server):
+    asked = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        asked.set()
+        await peer.gone()
+
+    async with talking(script, Limits(connections=1)) as (client, server):
         running, waiting = client.post(), client.post()
-        while client.connector._connecting:  # pyright: ignore[reportPrivateUsage]  # to force the order
-            await asyncio.sleep(0.01)
+        await asyncio.wait_for(asked.wait(), PATIENCE)
         await client.connector.aclose()
         assert await running.failure() == (True, "acp-stdio is shutting down")
         assert await waiting.failure() == (False, "acp-stdio is shutting down")
@@ -565,9 +573,7 @@ def test_plain_http_to_this_machine_is_fine(origin: str) -> None:
         ("POST", "/", b"A: b\r\n\r\nGET / HTTP/1.1\r\n"),
     ],
 )
-async def test_a_request_that_would_not_be_one_request_is_refused(
-    method: str, target: str, block: bytes
-) -> None:
+async def test_a_request_that_would_not_be_one_request_is_refused(method: str, target: str, block: bytes) -> None:
     connector = LeanConnector("http://127.0.0.1:1")
     with pytest.raises(ValueError, match=r"request|whole lines"):
         connector.request(method, target, block, b"", Answer(), head_timeout=None)
