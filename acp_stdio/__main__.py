@@ -17,7 +17,7 @@ def main() -> int:
     if arguments[:1] == ["token-helper"]:
         from acp_stdio.tokens import helper
 
-        return helper.main(arguments[1:])
+        helper.run()
     from acp_stdio.cli.main import main as command_line
 
     return command_line(arguments)

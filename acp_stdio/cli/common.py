@@ -2,11 +2,16 @@
 
 import argparse
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from acp_stdio.audit.record import SCHEMA, record_id, utc
+from acp_stdio.audit.trail import Trail
 from acp_stdio.cli.render import Output
+from acp_stdio.errors import Failure
+from acp_stdio.identity.model import Account
 from acp_stdio.settings.model import Settings
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -16,14 +21,10 @@ def add_common(parser: argparse.ArgumentParser, *, default: Any = None) -> None:
     """The options that stand before or after any command."""
     group = parser.add_argument_group("everywhere")
     group.add_argument("--config", metavar="FILE", help="the configuration file", default=default)
-    group.add_argument(
-        "--profile", metavar="NAME", help="which sign-in to use, if there are several", default=default
-    )
+    group.add_argument("--profile", metavar="NAME", help="which sign-in to use, if there are several", default=default)
     group.add_argument("--json", action="store_true", help="the result as JSON", default=default)
     group.add_argument("-v", "--verbose", action="store_true", help="say more", default=default)
-    group.add_argument(
-        "-q", "--quiet", action="store_true", help="say only what must be said", default=default
-    )
+    group.add_argument("-q", "--quiet", action="store_true", help="say only what must be said", default=default)
 
 
 def bind_environment(parser: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
@@ -63,3 +64,30 @@ def settings_of(args: argparse.Namespace) -> Settings:
         targets=tuple(getattr(args, "targets", ())),
         environ=os.environ,
     )
+
+
+def record_event(settings: Settings, event: str, account: Account | None, reason: str, out: Output) -> None:
+    """Puts a login or logout into the trail. The deed is done by then, so a full disk is only said."""
+    now = time.time()
+    trail = Trail(settings.audit.path or settings.state_dir / "audit")
+    user = None
+    if account is not None:
+        user = {name: value for name, value in account.to_json().items() if name != "key"}
+        user["iss"] = user.pop("issuer")
+    try:
+        trail.append(
+            {
+                "schema": SCHEMA,
+                "id": record_id(),
+                "seq": 0,
+                "time": utc(now),
+                "event": event,
+                "user": user,
+                "outcome": "ok",
+                "reason": reason,
+            }
+        )
+    except Failure as failure:
+        out.warn(f"{failure.message} {failure.advice}")
+    finally:
+        trail.close()

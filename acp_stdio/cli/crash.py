@@ -14,7 +14,7 @@ _LIMIT = 1_000_000
 
 _NAMED = re.compile(
     r"(?i)\b([\w-]*(?:token|code|secret|password|assertion|verifier|state|nonce|authorization|bearer))"
-    r"(['\"]?\s*[=: ]\s*['\"]?)[^\s&'\",;)}\]]+"
+    r"(['\"]?\s*[=: ]\s*['\"]?(?:bearer\s+)?)[^\s&'\",;)}\]]+"
 )
 _LONG = re.compile(r"(?<![\w/.\\-])[A-Za-z0-9_~+%=-]{20,}(?:\.[A-Za-z0-9_~+%=-]+)*")
 

@@ -10,6 +10,7 @@ from acp_stdio import __version__
 from acp_stdio.cli import crash
 from acp_stdio.cli.common import add_common, bind_environment, output_of
 from acp_stdio.cli.render import Output, forget_stdout
+from acp_stdio.cli.run import command_word
 from acp_stdio.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_UNEXPECTED, EXIT_USAGE, Failure
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -69,8 +70,8 @@ def _read(argv: list[str]) -> tuple[Any, argparse.Namespace]:
     add_common(parser)
     bind_environment(parser, os.environ)
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
-    named = next((word for word in argv if word in COMMANDS), None)
-    module: Any = import_module(COMMANDS[named][1]) if named else None
+    named = command_word(argv)
+    module: Any = import_module(COMMANDS[named][1]) if named in COMMANDS else None
     for name, (summary, _) in COMMANDS.items():
         command = commands.add_parser(
             name,

@@ -40,13 +40,19 @@ def wants_run(argv: list[str], *, stdin_is_terminal: bool) -> bool:
     """Whether a command line means `run`: named, or no command at all while stdin is a pipe."""
     if _ANSWERED_BY_ARGPARSE & set(argv):
         return False
+    word = command_word(argv)
+    return word == "run" or (word is None and not stdin_is_terminal)
+
+
+def command_word(argv: list[str]) -> str | None:
+    """The first word that is neither an option nor an option's value."""
     words = iter(argv)
     for word in words:
         if word in _WITH_VALUE:
             next(words, None)
         elif not word.startswith("-"):
-            return word == "run"
-    return not stdin_is_terminal
+            return word
+    return None
 
 
 def parse(argv: list[str], environ: Mapping[str, str] = os.environ) -> RunArguments:
@@ -87,7 +93,5 @@ def run(args: "argparse.Namespace") -> int:
     """Hands over to the runtime, with the words as they would have come from a host."""
     from acp_stdio.runtime import start
 
-    options = [
-        f"--{name}={getattr(args, name)}" for name in ("config", "profile") if getattr(args, name, None)
-    ]
+    options = [f"--{name}={getattr(args, name)}" for name in ("config", "profile") if getattr(args, name, None)]
     return start.main(["run", *options, *args.targets])

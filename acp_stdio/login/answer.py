@@ -14,9 +14,7 @@ _ABORTED = {
 }
 
 
-def read_code(
-    parameters: Iterable[tuple[str, str]], *, state: str, issuer: str, iss_promised: bool
-) -> Secret:
+def read_code(parameters: Iterable[tuple[str, str]], *, state: str, issuer: str, iss_promised: bool) -> Secret:
     """The authorization code out of the redirect's query.
 
     `issuer` is the one recorded before the browser opened; `iss_promised` is the metadata's

@@ -1,0 +1,101 @@
+"""`login`: signs the person in and says who it was, until when, and where the sign-in is kept."""
+
+import argparse
+import getpass
+import sys
+import time
+from typing import Any
+
+from acp_stdio.audit.record import utc
+from acp_stdio.cli.common import output_of, record_event, settings_of
+from acp_stdio.cli.render import Output
+from acp_stdio.cli.times import ago, local
+from acp_stdio.errors import EXIT_OK, Failure
+from acp_stdio.identity.model import Session
+
+EXAMPLES = """\
+  acp-stdio login                   opens the browser, then says who signed in
+  acp-stdio login --force           again, perhaps as somebody else
+  acp-stdio login --paste           the browser is on another computer
+  acp-stdio login --device          this computer has no browser
+"""
+UNTIL = "until you sign out or your company ends the session"
+"""Refresh tokens have a life of their own, which no standard makes a provider tell."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help="only these upstreams (default: all)")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--device", action="store_true", help="show a code to type on another device (RFC 8628)")
+    how.add_argument("--paste", action="store_true", help="take the final address by hand")
+    parser.add_argument("--no-browser", action="store_true", help="print the address only")
+    parser.add_argument("--force", action="store_true", help="sign in again, also as somebody else")
+    parser.add_argument("--account", metavar="HINT", default="", help="the account to suggest, such as an address")
+    parser.add_argument("--add-scope", metavar="S", action="append", default=[], help="ask for one more scope")
+    parser.add_argument("--timeout", metavar="SECONDS", type=float, default=300.0, help="how long to wait (300)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 signed in and accepted everywhere; else the code of the first failure."""
+    from acp_stdio.login.flow import prove, sign_in
+
+    out = output_of(args)
+    settings = settings_of(args)
+    done = sign_in(settings, _choices(args), out.talk)
+    if not done.already:
+        record_event(settings, "login", done.session.account, "", out)
+    failures: list[Failure] = []
+    upstreams: dict[str, Any] = {}
+    for upstream, found in () if done.already else prove(settings, None):
+        if isinstance(found, Failure):
+            failures.append(found)
+            out.warn(f"{upstream.name}: {found.message}\n{found.advice}".strip())
+            upstreams[upstream.name] = {"accepted": False, "reason": found.reason, "message": found.message}
+        else:
+            out.talk(f"{upstream.name}: {found or 'a token was issued and proven'}")
+            upstreams[upstream.name] = {"accepted": True}
+    _report(out, done.session, upstreams, already=done.already)
+    return failures[0].meaning.exit_code if failures else EXIT_OK
+
+
+def _choices(args: argparse.Namespace) -> Any:
+    from acp_stdio.login.flow import Choices
+    from acp_stdio.login.opener import open_in_browser
+
+    return Choices(
+        flow="device" if args.device else "browser",
+        opener=None if args.no_browser or args.paste else open_in_browser,
+        paste=_ask if args.paste else None,
+        account_hint=args.account,
+        extra_scopes=tuple(args.add_scope),
+        force=args.force,
+        timeout=args.timeout,
+    )
+
+
+def _ask(prompt: str) -> str:
+    """One line, unseen: it holds a code that is good for a sign-in."""
+    if sys.stdin.isatty():
+        return getpass.getpass(prompt, stream=sys.stderr)
+    return sys.stdin.readline()
+
+
+def _report(out: Output, session: Session, upstreams: dict[str, Any], *, already: bool) -> None:
+    assert session.account is not None
+    since = f", since {local(session.obtained_at)}" if already else ""
+    start = "Already signed in" if already else "Signed in"
+    confirmed = f" Confirmed {ago(session.confirmed_at, time.time())}." if already else ""
+    out.result(
+        f"{start} as {session.account.label}{since}, {UNTIL}. The sign-in is stored in {session.storage}.{confirmed}",
+        {
+            "signed_in": True,
+            "already": already,
+            "account": session.account.to_json(),
+            "issuer": session.issuer,
+            "storage": session.storage,
+            "scopes": list(session.scopes),
+            "obtained_at": utc(session.obtained_at),
+            "until": None,
+            "upstreams": upstreams,
+        },
+    )

@@ -1,0 +1,182 @@
+"""`status` and `whoami`: who, since when, where it is stored, what runs, and the next step.
+
+Reads what all processes share and asks nobody; `--check` has the identity provider confirm the
+person and issue each upstream's token, on the same path as a call.
+"""
+
+import argparse
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+from acp_stdio.audit.record import utc
+from acp_stdio.catalogue.file import CatalogueFile
+from acp_stdio.cli.common import output_of, settings_of
+from acp_stdio.cli.render import table
+from acp_stdio.cli.times import ago, local, span
+from acp_stdio.errors import EXIT_OK, EXIT_SIGN_IN_REQUIRED, Failure
+from acp_stdio.identity.model import Session
+from acp_stdio.settings.model import Settings, UpstreamSettings
+from acp_stdio.tokens.endings import signed_out
+from acp_stdio.tokens.session_file import SessionFile
+from acp_stdio.vault.lock import FileLock
+
+EXAMPLES = """\
+  acp-stdio status
+  acp-stdio status --check          ask the identity provider and get each server's token
+  acp-stdio status --json
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--check", action="store_true", help="contact the identity provider; never prompts")
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 signed in, 4 signed out; with `--check`, the code of what failed."""
+    out = output_of(args)
+    settings = settings_of(args)
+    session = SessionFile(settings.state_dir).read()
+    failures: list[Failure] = []
+    checks: dict[str, dict[str, Any]] = {}
+    if args.check and session is not None and session.signed_in:
+        checks = _check(settings, failures)
+        session = SessionFile(settings.state_dir).read()
+    now = time.time()
+    data = _facts(settings, session, checks, now)
+    out.result(_words(settings, session, data, now), data)
+    if session is None or not session.signed_in:
+        return EXIT_SIGN_IN_REQUIRED
+    return failures[0].meaning.exit_code if failures else EXIT_OK
+
+
+def _check(settings: Settings, failures: list[Failure]) -> dict[str, dict[str, Any]]:
+    from acp_stdio.tokens.context import open_context
+    from acp_stdio.tokens.refresh import obtain_token
+
+    found: dict[str, dict[str, Any]] = {}
+    context = open_context(settings, may_prompt=False)
+    for name, upstream in settings.upstreams.items():
+        try:
+            token = obtain_token(context, upstream)
+        except Failure as failure:
+            failures.append(failure)
+            found[name] = {"reason": failure.reason, "message": failure.message, "advice": failure.advice}
+        else:
+            found[name] = {
+                "aud": token.claims.get("aud"),
+                "scope": token.claims.get("scope"),
+                "expires_at": utc(token.expires_at),
+                "expires": token.expires_at,
+            }
+    return found
+
+
+def _facts(
+    settings: Settings, session: Session | None, checks: dict[str, dict[str, Any]], now: float
+) -> dict[str, Any]:
+    signed_in = session is not None and session.signed_in
+    known = session or Session(generation=0, signed_in=False, account=None)
+    return {
+        "signed_in": signed_in,
+        "profile": settings.profile,
+        "account": known.account.to_json() if known.account else None,
+        "issuer": known.issuer or settings.identity.issuer,
+        "tenant": known.account.tenant if known.account else "",
+        "client_id": known.client_id or settings.identity.client_id,
+        "storage": known.storage,
+        "scopes": list(known.scopes),
+        "obtained_at": utc(known.obtained_at) if known.obtained_at else None,
+        "confirmed_at": utc(known.confirmed_at) if known.confirmed_at else None,
+        "recheck_identity_s": settings.identity.recheck_identity,
+        "ended_at": utc(known.ended_at) if known.ended_at else None,
+        "ended_because": known.ended_because,
+        "upstreams": [
+            _upstream(settings, each, known, checks.get(each.name), now) for each in settings.upstreams.values()
+        ],
+        "processes": list(live_processes(settings.state_dir)),
+        "next": _next(session, checks),
+    }
+
+
+def _upstream(
+    settings: Settings, upstream: UpstreamSettings, session: Session, check: dict[str, Any] | None, now: float
+) -> dict[str, Any]:
+    resource = session.resources.get(upstream.name, "")
+    age: int | None = None
+    with contextlib.suppress(OSError):
+        catalogue = CatalogueFile(settings.cache_dir, upstream.name, upstream.url)
+        age = max(0, round(now - catalogue.lists.stat().st_mtime))
+    return {
+        "name": upstream.name,
+        "url": upstream.url,
+        "audience": list(upstream.audience) or [resource or upstream.url],
+        "token_request": upstream.token_request,
+        "resource": resource,
+        "scopes": list(upstream.scopes),
+        "catalogue_age_s": age,
+        "token": {key: value for key, value in check.items() if key != "expires"} if check else None,
+    }
+
+
+def _next(session: Session | None, checks: dict[str, dict[str, Any]]) -> str:
+    if session is None or not session.signed_in:
+        failure = signed_out(session)
+        return f"{failure.message} {failure.advice}"
+    wrong = next((check for check in checks.values() if "reason" in check), None)
+    return str(wrong["advice"]) if wrong else "Nothing to do."
+
+
+def _words(settings: Settings, session: Session | None, data: dict[str, Any], now: float) -> str:
+    known = session or Session(generation=0, signed_in=False, account=None)
+    account = known.account
+    recheck = f"(asked again after {span(settings.identity.recheck_identity)})"
+    rows = [
+        ("account", account.label if account else "nobody"),
+        ("signed in", f"since {local(known.obtained_at)}" if known.signed_in else "no"),
+        ("ended", f"{ago(known.ended_at, now)} ({known.ended_because})" if known.ended_at else ""),
+        ("issuer", str(data["issuer"])),
+        ("tenant", str(data["tenant"])),
+        ("profile", settings.profile),
+        ("stored in", known.storage if known.signed_in else ""),
+        ("confirmed", f"{ago(known.confirmed_at, now)} {recheck}" if known.signed_in else ""),
+        ("ends", "when you sign out or your company ends the session" if known.signed_in else ""),
+        ("scopes", " ".join(known.scopes) if known.signed_in else ""),
+    ]
+    blocks = [table(rows)]
+    blocks += [_upstream_words(each, now) for each in data["upstreams"]]
+    if data["processes"]:
+        running = [f"  {each['client'] or 'a host'}, process {each['pid']}" for each in data["processes"]]
+        blocks.append("\n".join(["running", *running]))
+    return "\n\n".join([*blocks, f"next: {data['next']}"])
+
+
+def _upstream_words(each: dict[str, Any], now: float) -> str:
+    token = cast("dict[str, Any] | None", each["token"])
+    age = each["catalogue_age_s"]
+    said = ""
+    if token is not None:
+        said = str(token["message"]) if "message" in token else f"issued and proven, until {token['expires_at']}"
+    rows = [
+        ("url", str(each["url"])),
+        ("audience", ", ".join(each["audience"])),
+        ("token", said),
+        ("catalogue", "none yet" if age is None else ago(now - age, now)),
+    ]
+    return f"{each['name']}\n{table(rows, '  ')}"
+
+
+def live_processes(state_dir: Path) -> Iterator[dict[str, Any]]:
+    """The `run` processes that are alive now: each holds the lock on its own file in `<state>/live`."""
+    for path in sorted((state_dir / "live").glob("*.lock")):
+        lock = FileLock(path)
+        if lock.try_acquire():
+            lock.release()
+            continue
+        facts: dict[str, Any] = {}
+        with contextlib.suppress(OSError, ValueError):
+            facts = dict(json.loads(path.read_text(encoding="utf-8")))
+        yield {"pid": facts.get("pid", "?"), "started": facts.get("started"), "client": str(facts.get("client", ""))}

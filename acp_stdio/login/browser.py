@@ -1,0 +1,145 @@
+"""Authorization code with PKCE, through the person's own browser (RFC 8252, RFC 7636, RFC 9700)."""
+
+import hmac
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlsplit
+
+from acp_stdio.errors import Failure
+from acp_stdio.login import pages
+from acp_stdio.login.answer import read_code
+from acp_stdio.login.client import InteractiveClient, random_token
+from acp_stdio.login.loopback import Loopback, Taken
+from acp_stdio.login.opener import Opener, safe_url
+from acp_stdio.login.wanted import Wanted
+from acp_stdio.oauth.endpoint import TokenError, TokenResponse
+from acp_stdio.oauth.metadata import AuthorizationServer
+from acp_stdio.secrets import Secret
+
+Ask = Callable[[str], str]
+"""Asks the person for one line on the terminal, without showing what they type."""
+Talk = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class BrowserChoices:
+    """How the person wants the browser flow."""
+
+    redirect: str
+    timeout: float
+    """Seconds to wait for the person."""
+    opener: Opener | None
+    """None: print the address only."""
+    paste: Ask | None = None
+    """Given: the person copies the final address by hand, for a browser on another computer."""
+    account_hint: str = ""
+    prompt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A token response and the nonce that its ID token must carry (None: none was sent)."""
+
+    response: TokenResponse
+    nonce: str | None
+
+
+@contextmanager
+def browser_grant(
+    server: AuthorizationServer, client: InteractiveClient, wanted: Wanted, choices: BrowserChoices, talk: Talk
+) -> Generator[tuple[Granted, Callable[[str], None]]]:
+    """Gets a grant; the body stores it and calls `succeed(label)`.
+
+    The browser waits meanwhile: the first page that it is given is the one it sees, success after
+    `succeed`, else the failure that left the body. The port is closed at the end, whatever happened.
+
+    Raises `Failure`: denied, timeout, idp_unreachable, configuration_invalid.
+    """
+    state, nonce, verifier = random_token(), random_token(), Secret(random_token(380))
+    with Loopback(choices.redirect, state) as loopback:
+        # The address is checked before anything is told about it, and once more by the opener.
+        url = safe_url(
+            client.authorization_url(
+                redirect_uri=loopback.redirect_uri,
+                state=state,
+                verifier=verifier,
+                parameters=_parameters(wanted, choices, nonce),
+            )
+        )
+        loopback.lead_to(url)
+        taken = _by_hand(url, loopback, choices, talk) if choices.paste else _by_browser(loopback, choices, talk)
+        try:
+            code = read_code(
+                taken.parameters, state=state, issuer=server.issuer, iss_promised=server.iss_parameter_supported
+            )
+            response = client.exchange(
+                code, redirect_uri=loopback.redirect_uri, verifier=verifier, parameters=wanted.first_token
+            )
+            yield Granted(response, nonce), lambda label: taken.show(pages.signed_in(label))
+        except Failure as failure:
+            taken.show(pages.failed(failure.message, failure.advice))
+            raise
+        except TokenError as error:
+            failure = _not_exchanged(error)
+            taken.show(pages.failed(failure.message, failure.advice))
+            raise failure from None
+        except BaseException:
+            taken.show(pages.failed("The sign-in was interrupted.", "Run `acp-stdio login` to try again."))
+            raise
+        taken.show(pages.failed("The sign-in was not completed.", "Run `acp-stdio login` to try again."))
+
+
+def _parameters(wanted: Wanted, choices: BrowserChoices, nonce: str) -> dict[str, str | tuple[str, ...]]:
+    optional = {"login_hint": choices.account_hint, "prompt": choices.prompt or ""}
+    return {
+        "scope": " ".join(wanted.scopes),
+        "nonce": nonce,
+        **wanted.audiences,
+        **{name: value for name, value in optional.items() if value},
+    }
+
+
+def _by_browser(loopback: Loopback, choices: BrowserChoices, talk: Talk) -> Taken:
+    opened = choices.opener is not None and choices.opener(loopback.start_url)
+    first = "Your browser should show the sign-in page now. If not, open" if opened else "Open this address to sign in:"
+    talk(f"{first}\n\n  {loopback.start_url}\n")
+    if choices.opener is not None and not opened:
+        talk("No browser could be started here. On another computer's browser, use `login --paste` or `--device`.")
+    taken = loopback.wait(choices.timeout)
+    if taken is None:
+        raise Failure(
+            "timeout",
+            f"Nobody finished the sign-in page within {choices.timeout:.0f} seconds.",
+            "Run `acp-stdio login` to try again.",
+        )
+    return taken
+
+
+def _by_hand(url: str, loopback: Loopback, choices: BrowserChoices, talk: Talk) -> Taken:
+    if choices.opener is not None:
+        choices.opener(loopback.start_url)
+    talk(f"Open this address to sign in, in a browser on any computer:\n\n  {url}\n")
+    talk("At the end the browser shows a page that it cannot load. Copy its whole address from the address bar.")
+    assert choices.paste is not None
+    pasted = urlsplit(choices.paste("Paste it here (it is not shown): ").strip())
+    expected = urlsplit(loopback.redirect_uri)
+    if not hmac.compare_digest(
+        (pasted.netloc + (pasted.path or "/")).encode(), (expected.netloc + (expected.path or "/")).encode()
+    ):
+        raise Failure(
+            "denied",
+            "That is not the address that the sign-in ends at.",
+            f"Copy the one that begins with {loopback.redirect_uri}",
+        )
+    return Taken(parse_qsl(pasted.query, keep_blank_values=True))
+
+
+def _not_exchanged(error: TokenError) -> Failure:
+    if error.kind == "invalid_grant":
+        return Failure(
+            "denied",
+            f"{error.message} The code that the browser brought was not accepted.",
+            "Run `acp-stdio login` to try again.",
+        )
+    return error.failure()
