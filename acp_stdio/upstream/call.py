@@ -1,6 +1,6 @@
 """One request from the moment it is asked for until its receiver has heard the end of it."""
 
-import asyncio
+import math
 from typing import Protocol
 
 from acp_stdio.upstream.http import Receiver
@@ -15,17 +15,18 @@ class Carrier(Protocol):
 class Call:
     """One request and its receiver: what the caller holds as `Exchange`."""
 
-    __slots__ = ("_receiver", "body", "carrier", "head", "patient", "sent", "timer")
+    __slots__ = ("_receiver", "body", "carrier", "deadline", "head", "seconds", "sent")
 
     def __init__(self, head: bytes, body: bytes, receiver: Receiver) -> None:
         self.head = head
         self.body = body
         self._receiver: Receiver | None = receiver
         self.carrier: Carrier | None = None
-        self.timer: asyncio.TimerHandle | None = None
-        self.patient = False
-        """Its timer bounds the wait for a connection only."""
         self.sent = False
+        self.deadline = math.inf
+        """Loop time at which the pool gives the call up."""
+        self.seconds: float | None = None
+        """From the request to the head; None: only the wait for a connection is bounded."""
 
     @property
     def receiver(self) -> Receiver | None:
@@ -47,20 +48,14 @@ class Call:
         if receiver is not None:
             receiver.on_end()
 
-    def expire(self, seconds: float, what: str) -> None:
-        """The timer's end: gives the call up and says so."""
-        receiver, carrier = self._settle(), self.carrier
-        if carrier is not None:
-            carrier.abandon(self)
+    def give_up(self, why: str) -> None:
+        """Leaves the queue or closes the connection, then fails."""
+        receiver = self._settle()
         if receiver is not None:
-            receiver.on_failed(self.sent, f"{what} within {seconds:g} s")
-
-    def stop_timer(self) -> None:
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
+            if self.carrier is not None:
+                self.carrier.abandon(self)
+            receiver.on_failed(self.sent, why)
 
     def _settle(self) -> Receiver | None:
-        self.stop_timer()
         receiver, self._receiver = self._receiver, None
         return receiver

@@ -5,6 +5,7 @@ repeated here: once a byte was written, a broken connection is reported and the 
 """
 
 import asyncio
+import math
 import re
 import select
 import ssl
@@ -67,6 +68,11 @@ class Connection(asyncio.Protocol):
         self._head_size = 0
 
     # For the pool
+
+    @property
+    def call(self) -> Call | None:
+        """The call under way."""
+        return self._call
 
     def usable(self, now: float) -> bool:
         """Whether a call may be written: nothing says that the server has closed or is about to."""
@@ -221,7 +227,7 @@ class Connection(asyncio.Protocol):
             said = headers.get("keep-alive", "")
             if said != self._keep_alive_said:
                 self._heed(said)
-            call.stop_timer()
+            call.deadline = math.inf
             call.receiver.on_head(status, headers)
 
     def _heed(self, said: str) -> None:

@@ -5,6 +5,7 @@ for the first that becomes free or is opened; an attempt to connect belongs to n
 """
 
 import asyncio
+import math
 import re
 import ssl
 from collections import deque
@@ -62,6 +63,8 @@ class LeanConnector:
         self._connecting: dict[asyncio.Task[None], Connection] = {}
         self._waiting: deque[Call] = deque()
         self._reaper: asyncio.TimerHandle | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._sweep_at = math.inf
         self._closed = False
         self._gone: asyncio.Future[None] | None = None
 
@@ -88,22 +91,29 @@ class LeanConnector:
         if self._closed:
             loop.call_soon(call.fail, "acp-stdio is shutting down")
             return call
-        connection = self._free(loop.time())
+        now = loop.time()
+        connection = self._free(now)
+        call.seconds = head_timeout
+        if head_timeout is not None:
+            self._watch(call, now + head_timeout, loop)
         if connection is not None:
-            if head_timeout is not None:
-                call.timer = loop.call_later(head_timeout, call.expire, head_timeout, "no answer")
             connection.start(call)
         elif len(self._waiting) >= self._limits.waiting:
             loop.call_soon(call.fail, f"overloaded: {self._limits.waiting} requests are waiting already")
         else:
-            self._queue(call, head_timeout, loop)
+            if head_timeout is None:
+                self._watch(call, now + self._limits.connect_timeout, loop)
+            call.carrier = self
+            self._waiting.append(call)
+            self._dial_as_needed()
         return call
 
     async def aclose(self) -> None:
         """See `upstream.http.Connector`. Takes a second at most."""
         self._closed = True
-        if self._reaper is not None:
-            self._reaper.cancel()
+        for timer in (self._reaper, self._sweeper):
+            if timer is not None:
+                timer.cancel()
         while self._waiting:
             self._waiting.popleft().fail("acp-stdio is shutting down")
         tasks = list(self._connecting)
@@ -163,21 +173,32 @@ class LeanConnector:
             connection.close()
         return None
 
-    def _queue(self, call: Call, head_timeout: float | None, loop: asyncio.AbstractEventLoop) -> None:
-        call.carrier = self
-        if head_timeout is not None:
-            call.timer = loop.call_later(head_timeout, call.expire, head_timeout, "no answer")
-        else:
-            seconds = self._limits.connect_timeout
-            call.patient = True
-            call.timer = loop.call_later(seconds, call.expire, seconds, "no connection became free")
-        self._waiting.append(call)
-        self._dial_as_needed()
+    def _watch(self, call: Call, deadline: float, loop: asyncio.AbstractEventLoop) -> None:
+        """One timer for all calls, at the earliest deadline: one each would cost a tenth of a call."""
+        call.deadline = deadline
+        if deadline < self._sweep_at:
+            if self._sweeper is not None:
+                self._sweeper.cancel()
+            self._sweep_at = deadline
+            self._sweeper = loop.call_at(deadline, self._sweep)
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time() + 0.001  # the loop's timers may come a clock tick early
+        self._sweep_at, self._sweeper = math.inf, None
+        running = [connection.call for connection in self._open if connection.call is not None]
+        for call in [*self._waiting, *running]:
+            if call.deadline > now:
+                self._watch(call, call.deadline, loop)
+            elif call.seconds is not None:
+                call.give_up(f"no answer within {call.seconds:g} s")
+            else:
+                call.give_up(f"no connection became free within {self._limits.connect_timeout:g} s")
 
     def _hand_over(self, connection: Connection) -> None:
         call = self._waiting.popleft()
-        if call.patient:
-            call.stop_timer()
+        if call.seconds is None:
+            call.deadline = math.inf
         connection.start(call)
 
     def _dial_as_needed(self) -> None:

@@ -217,6 +217,16 @@ async def test_a_head_that_does_not_come_in_time_is_a_timeout_after_sending() ->
         await asyncio.wait_for(server.empty.wait(), PATIENCE)
 
 
+async def test_every_call_has_its_own_bound_in_whatever_order_they_were_made() -> None:
+    async with talking(once(b"")) as (client, _):
+        slow, fast, middle = (client.post(head_timeout=seconds) for seconds in (0.3, 0.05, 0.15))
+        assert (await fast.failure())[1] == "no answer within 0.05 s"
+        assert not middle.over
+        assert (await middle.failure())[1] == "no answer within 0.15 s"
+        assert not slow.over
+        assert (await slow.failure())[1] == "no answer within 0.3 s"
+
+
 async def test_once_the_head_is_there_the_body_may_take_its_time() -> None:
     go = asyncio.Event()
 
