@@ -10,18 +10,22 @@ say() { printf '%s\n' "$*" >&2; }
 fresh() { [ -f "$1" ] && [ "$(cat "$1")" = "$(checksum "${@:2}")" ]; }
 checksum() { pwd && cat "$@" | cksum; }
 
-# Installs Debian packages where that needs no one's password.
+# Installs a Debian package, or the first of several names that there is, where that needs no one's password.
 debian() {
-    local admin=()
+    local admin=() name
     command -v apt-get >/dev/null || return 1
     if [ "$(id -u)" != 0 ]; then
         sudo -n true 2>/dev/null || return 1
         admin=(sudo -n)
     fi
-    say "Installing $* from the distribution"
-    "${admin[@]}" apt-get update -qq </dev/null >&2 || true
-    "${admin[@]}" env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y -qq --no-install-recommends "$@" </dev/null >&2
+    [ -n "${lists_are_new:-}" ] || "${admin[@]}" apt-get update -qq </dev/null >&2 || true
+    lists_are_new=yes
+    for name in "$@"; do
+        say "Installing $name from the distribution"
+        "${admin[@]}" env DEBIAN_FRONTEND=noninteractive \
+            apt-get install -y -qq --no-install-recommends "$name" </dev/null >&2 && return
+    done
+    return 1
 }
 
 # Prints the first Python that is new enough; a name on PATH may be a shim that leads nowhere.
@@ -72,9 +76,10 @@ ensure_idp() {
 
 # What no package index has: a browser, a Secret Service and the bus it is reached by.
 ensure_desktop() {
-    local missing=()
-    command -v chromium >/dev/null || missing+=(chromium)
-    command -v gnome-keyring-daemon >/dev/null || missing+=(gnome-keyring)
-    command -v dbus-daemon >/dev/null || missing+=(dbus)
-    [ ${#missing[@]} = 0 ] || debian "${missing[@]}"
+    local failed=0
+    command -v chromium >/dev/null || command -v chromium-browser >/dev/null ||
+        debian chromium chromium-browser || failed=1
+    command -v gnome-keyring-daemon >/dev/null || debian gnome-keyring || failed=1
+    command -v dbus-daemon >/dev/null || debian dbus || failed=1
+    return $failed
 }

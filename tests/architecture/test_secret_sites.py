@@ -8,7 +8,22 @@ import pytest
 
 from tests.architecture.walk import modules, shown, tree
 
-REVEALED: dict[str, str] = {}
+REVEALED = {
+    "acp_stdio/identity/claims.py:_hash": "at_hash is a digest of the access token (OpenID Connect Core 3.1.3.6)",
+    "acp_stdio/identity/claims.py:_verified": "PyJWT checks the signature of the token's text",
+    "acp_stdio/identity/grant.py:decode_grant": "the record read from the keyring",
+    "acp_stdio/identity/grant.py:encode_grant": "the record that goes into the keyring",
+    "acp_stdio/login/client.py:InteractiveClient.authorization_url": "PKCE: the challenge is made of the verifier",
+    "acp_stdio/login/client.py:InteractiveClient.exchange": "the code and the verifier go to the token endpoint",
+    "acp_stdio/login/client.py:InteractiveClient.poll_device": "the device code goes to the token endpoint",
+    "acp_stdio/oauth/endpoint.py:refresh": "the refresh token goes to the token endpoint",
+    "acp_stdio/oauth/endpoint.py:revoke": "the token goes to the revocation endpoint",
+    "acp_stdio/oauth/keys.py:_has_key_of": "the JWT's header names its key",
+    "acp_stdio/tokens/messages.py:encode_answer": "the helper hands the access token to run through their pipe",
+    "acp_stdio/tokens/messages.py:fingerprint": "a digest tells which token was refused, without the token",
+    "acp_stdio/upstream/attach.py:AuthorizedConnector.request": "THE place where the token goes on a request",
+    "acp_stdio/upstream/proxy.py:open_tunnel": "the proxy's own credential goes to the proxy",
+}
 """`FILE:FUNCTION` of each call of `Secret.reveal`, and what the secret is needed for there."""
 
 ATTACHED = "acp_stdio/upstream/attach.py"
