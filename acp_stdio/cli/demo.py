@@ -18,6 +18,7 @@ from acp_stdio.errors import EXIT_OK, EXIT_UNEXPECTED, EXIT_USAGE, Failure
 EXAMPLES = """\
   acp-stdio demo                    needs no account, no network and no keyring
   acp-stdio demo --json             the checked steps and both logs, for programs
+  acp-stdio demo --verbose          also acp-stdio's own logs, if a step fails
 """
 _NEEDS = ("flask", "mcp")
 
@@ -53,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
         except StepFailed as failed:
             problem = failed
             voice.bad(failed.why)
+            output.detail(story.evidence())
     seconds = round(time.monotonic() - started, 1)
     facts = {"ok": problem is None, "seconds": seconds, **asdict(story.outcome)}
     if problem is not None:

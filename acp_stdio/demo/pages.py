@@ -27,7 +27,7 @@ _LAYOUT: Final = """\
   h1 { font-size: 1.3rem; line-height: 1.3; margin: 0 0 .25rem }
   p { margin: 0 0 1.25rem; color: var(--quiet) }
   label { display: block; font-size: .9rem; font-weight: 600; margin-bottom: 1rem }
-  input { display: block; width: 100%; margin-top: .3rem; padding: .6rem .7rem; font: inherit;
+  input { display: block; width: 100%; margin-top: .3rem; padding: .6rem .7rem; font: 400 1rem system-ui;
           color: inherit; background: var(--page); border: 1px solid var(--line); border-radius: 8px }
   button { width: 100%; padding: .65rem; font: inherit; font-weight: 600; border-radius: 8px;
            border: 1px solid var(--accent); background: var(--accent); color: var(--card); cursor: pointer }

@@ -104,6 +104,11 @@ class Story:
             self.outcome.steps.append(self._step)
         return self.outcome
 
+    def evidence(self) -> str:
+        """The end of what acp-stdio wrote into its logs on the two desks, for when a step failed."""
+        logs = sorted(file for desk in self._desks.values() for file in (desk.folder / "log").rglob("*.log"))
+        return "\n".join(f"{file}:\n{file.read_text(encoding='utf-8')[-2000:]}" for file in logs)
+
     def _check(self, truth: bool, otherwise: str) -> None:
         if not truth:
             raise StepFailed(self._step, otherwise)

@@ -33,9 +33,7 @@ def test_what_is_not_known_is_a_dash() -> None:
 
 
 @pytest.mark.parametrize("field", ["user", "sub", "agent", "tool", "request", "outcome"])
-@pytest.mark.parametrize(
-    "evil", ["a\nb", "a\r\nb", "x outcome=ok user=ceo", "a\u2028b", "a\x1b[2Jb", "a=b", "ä\x85"]
-)
+@pytest.mark.parametrize("evil", ["a\nb", "a\r\nb", "x outcome=ok user=ceo", "a\u2028b", "a\x1b[2Jb", "a=b", "ä\x85"])
 def test_no_value_can_end_its_line_or_add_a_field(field: str, evil: str) -> None:
     line = entry(**{field: evil}).line()
     assert line.splitlines() == [line]
