@@ -49,7 +49,7 @@ ensure_venv() {
     python=$(find_python) || return 1
     if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
         "$python" -m venv --clear .venv >&2 || {
-            debian python3-venv && "$python" -m venv --clear .venv >&2
+            debian "$(basename "$python")-venv" python3-venv && "$python" -m venv --clear .venv >&2
         } || return 1
     fi
     .venv/bin/python -m pip install -q -e ".[$1]" -c configs/constraints.txt </dev/null >&2 || return 1

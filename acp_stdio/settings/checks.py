@@ -7,9 +7,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
 """Names of upstreams and profiles: they become file names, prefixes of tool names and parts of log lines."""
 
 _IPV4_LOOPBACK = re.compile(r"127(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}", re.ASCII)
-_REDIRECT = re.compile(
-    r"http://(?:127\.0\.0\.1|localhost|\[::1\]):(\d{1,5}(?:,\d{1,5})*)(?:/[\w.~/-]*)?", re.ASCII
-)
+_REDIRECT = re.compile(r"http://(?:127\.0\.0\.1|localhost|\[::1\]):(\d{1,5}(?:,\d{1,5})*)(?:/[\w.~/-]*)?", re.ASCII)
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 section 3.3, scope-token
 
 
@@ -52,9 +50,7 @@ def redirect(text: str) -> str:
     """A loopback redirect, RFC 8252 section 7.3, with its port: 0 for any free, commas between several."""
     match = _REDIRECT.fullmatch(text)
     if match is None:
-        return (
-            "must be http on 127.0.0.1, [::1] or localhost with a port, such as http://127.0.0.1:0/callback"
-        )
+        return "must be http on 127.0.0.1, [::1] or localhost with a port, such as http://127.0.0.1:0/callback"
     if any(int(port) > 65_535 for port in match[1].split(",")):
         return "names a port above 65535"
     return ""

@@ -21,9 +21,7 @@ if sys.platform == "win32":
     _FILE_OBJECT = 1
     _ACCESS_ALLOWED = 0
     _INHERIT_ONLY = 0x8
-    _PROGRAM_DATA = bytes.fromhex(
-        "825dab62c1fdc34da9dd070d1d495d97"
-    )  # {62AB5D82-FDC1-4DC3-A9DD-070D1D495D97}
+    _PROGRAM_DATA = bytes.fromhex("825dab62c1fdc34da9dd070d1d495d97")  # {62AB5D82-FDC1-4DC3-A9DD-070D1D495D97}
 
     _advapi32 = ctypes.WinDLL("advapi32", use_last_error=True)
     _kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
@@ -66,9 +64,7 @@ if sys.platform == "win32":
         status = shell32.SHGetKnownFolderPath(_PROGRAM_DATA, 0, None, ctypes.byref(text))
         try:
             if status != 0 or not text.value:
-                raise OSError(
-                    f"Windows does not tell the ProgramData folder (HRESULT {status & 0xFFFFFFFF:#x})"
-                )
+                raise OSError(f"Windows does not tell the ProgramData folder (HRESULT {status & 0xFFFFFFFF:#x})")
             return Path(ctypes.wstring_at(text.value))
         finally:
             ole32.CoTaskMemFree(text)

@@ -55,9 +55,7 @@ def identity(entries: Entries | None, user: Path, problems: Problems) -> Identit
         redirect=table.text("redirect", default.redirect, checks.redirect),
         scopes=table.texts("scopes", default.scopes, checks.scope),
         require_account=table.claims("require_account"),
-        recheck_identity=table.duration(
-            "recheck_identity", default.recheck_identity, least=1, most=30 * _DAY
-        ),
+        recheck_identity=table.duration("recheck_identity", default.recheck_identity, least=1, most=30 * _DAY),
         user_key=table.texts("user_key", default.user_key, checks.filled),
         user_label=table.texts("user_label", default.user_label, checks.filled),
     )
@@ -70,9 +68,7 @@ def identity(entries: Entries | None, user: Path, problems: Problems) -> Identit
     return identity
 
 
-def _needs(
-    table: tuple[str, ...], entries: Entries, keys: tuple[str, ...], user: Path, problems: Problems
-) -> None:
+def _needs(table: tuple[str, ...], entries: Entries, keys: tuple[str, ...], user: Path, problems: Problems) -> None:
     """Notes the keys of `table` that must be written and are not, at the table's place in the user's file."""
     own = next((entry.source for entry in entries.values() if entry.source.path == user), None)
     for key in keys:
@@ -80,9 +76,7 @@ def _needs(
             problems.say(f"[{'.'.join(table)}] needs {key}", user, own.line(table) if own else 0)
 
 
-def upstream(
-    name: str, entries: Entries, who: IdentitySettings, user: Path, problems: Problems
-) -> UpstreamSettings:
+def upstream(name: str, entries: Entries, who: IdentitySettings, user: Path, problems: Problems) -> UpstreamSettings:
     table = Table(entries, problems, documented=_LATER_UPSTREAM)
     entra = who.preset == "entra"
 
@@ -98,9 +92,7 @@ def upstream(
         later=("exchange",),
     )
     scopes = table.texts("scopes", (), scope)
-    _needs(
-        ("upstreams", name), entries, ("url", "scopes") if request == "scope" else ("url",), user, problems
-    )
+    _needs(("upstreams", name), entries, ("url", "scopes") if request == "scope" else ("url",), user, problems)
     if request == "scope" and "scopes" in entries and not scopes:
         problems.at(entries["scopes"], "must not be empty: the scope says which API the token is for")
     audience = table.texts("audience", audience_default(who.preset, scopes), checks.filled, single=True)
@@ -110,9 +102,7 @@ def upstream(
 
 def storage(entries: Entries, problems: Problems) -> StorageSettings:
     table = Table(entries, problems)
-    backend: StorageBackend = table.word(
-        "backend", "auto", ("auto", "secret-service", "macos", "windows", "file")
-    )
+    backend: StorageBackend = table.word("backend", "auto", ("auto", "secret-service", "macos", "windows", "file"))
     storage = StorageSettings(backend, key_file=table.path("key_file"), directory=table.path("directory"))
     for key in ("key_file", "directory"):
         if backend != "file" and key in entries:

@@ -76,8 +76,7 @@ class Problems:
         if self.found:
             count = "a problem" if len(self.found) == 1 else f"{len(self.found)} problems"
             listed = [
-                f"{path}{f':{line}' * bool(line)}{': ' * bool(path)}{words}"
-                for path, line, words in sorted(self.found)
+                f"{path}{f':{line}' * bool(line)}{': ' * bool(path)}{words}" for path, line, words in sorted(self.found)
             ]
             raise Failure(
                 "configuration_invalid",

@@ -30,9 +30,7 @@ def _kind(value: object) -> str:
 class Table:
     """The keys of one table. Every read names a key; `finish` reports the keys that nobody asked for."""
 
-    def __init__(
-        self, entries: Mapping[str, Entry], problems: Problems, *, documented: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, entries: Mapping[str, Entry], problems: Problems, *, documented: tuple[str, ...] = ()) -> None:
         """`documented`: keys of the published format that this version does not act on yet."""
         self._left = dict(entries)
         self._known: set[str] = set()
@@ -55,9 +53,7 @@ class Table:
             return default
         return entry.value
 
-    def word(
-        self, key: str, default: Word, allowed: tuple[Word, ...], *, later: tuple[str, ...] = ()
-    ) -> Word:
+    def word(self, key: str, default: Word, allowed: tuple[Word, ...], *, later: tuple[str, ...] = ()) -> Word:
         """One of `allowed`; words in `later` belong to the format but not to this version."""
         entry = self.entry(key)
         if entry is None:
@@ -73,9 +69,7 @@ class Table:
             self._problems.at(entry, f"must be one of {choices}{hint}")
         return default
 
-    def texts(
-        self, key: str, default: tuple[str, ...], check: Check, *, single: bool = False
-    ) -> tuple[str, ...]:
+    def texts(self, key: str, default: tuple[str, ...], check: Check, *, single: bool = False) -> tuple[str, ...]:
         """A list of texts that pass `check`, without repetitions; `single`: one text will do as well."""
         entry = self.entry(key)
         if entry is None:

@@ -27,9 +27,7 @@ def select(
             if target in upstreams:
                 chosen[target] = upstreams[target]
             else:
-                problems.say(
-                    f"There is no upstream {target!r} in the configuration{closest(target, upstreams)}"
-                )
+                problems.say(f"There is no upstream {target!r} in the configuration{closest(target, upstreams)}")
         elif problem := checks.url(target):
             # never repeated in the message: what was pasted may hold a password
             problems.say(f"The address given as TARGET {problem}")
@@ -45,9 +43,7 @@ def _from_url(
 ) -> UpstreamSettings:
     request = token_request_default(identity.preset)
     if request == "scope":
-        problems.say(
-            f"{url} needs a table [upstreams.NAME] with scopes: preset = {identity.preset!r} asks by scope"
-        )
+        problems.say(f"{url} needs a table [upstreams.NAME] with scopes: preset = {identity.preset!r} asks by scope")
     return UpstreamSettings(name=name_of(url, taken), url=url, token_request=request)
 
 

@@ -136,10 +136,8 @@ def test_all_problems_are_told_at_once_with_file_and_line(home: Path) -> None:
         f"{path}:2: [identity] needs issuer",
         f"{path}:3: identity.isuer is not a known key; did you mean issuer?",
         f"{path}:4: identity.client_id must be text, not true or false",
-        f"{path}:5: identity.recheck_identity must be a length of time "
-        'such as "90s" or "1h30m", from 1s to 30d',
-        f"{path}:7: upstreams.finance.url must use https "
-        "(plain http is accepted for loopback addresses only)",
+        f'{path}:5: identity.recheck_identity must be a length of time such as "90s" or "1h30m", from 1s to 30d',
+        f"{path}:7: upstreams.finance.url must use https (plain http is accepted for loopback addresses only)",
         f"{path}:8: hosts is not a known table; did you mean host?",
     ]
 
@@ -197,9 +195,7 @@ def test_all_problems_are_told_at_once_with_file_and_line(home: Path) -> None:
         ("host", "call_timeout = '2d'", "from 1s to 1d"),
     ],
 )  # fmt: skip
-def test_what_this_version_does_not_understand_is_an_error(
-    home: Path, table: str, line: str, says: str
-) -> None:
+def test_what_this_version_does_not_understand_is_an_error(home: Path, table: str, line: str, says: str) -> None:
     base = EXAMPLE.replace("version = 1\n", line + "\n" if "version" in line.lower() else "", 1)
     if table == "identity":
         text = base.replace("[identity]", f"[identity]\n{line}")
@@ -250,9 +246,7 @@ def test_without_any_configuration_the_person_gets_one_to_start_from(home: Path)
 
 def test_a_file_that_is_named_must_exist(home: Path) -> None:
     write(home, EXAMPLE)
-    assert (
-        f"{home}/other.toml: does not exist" in refused(home, ACP_STDIO_CONFIG=f"{home}/other.toml").message
-    )
+    assert f"{home}/other.toml: does not exist" in refused(home, ACP_STDIO_CONFIG=f"{home}/other.toml").message
 
 
 def test_a_directory_in_place_of_the_file_is_a_problem_and_not_a_crash(home: Path) -> None:
@@ -282,18 +276,13 @@ def test_targets_choose_upstreams_by_name(home: Path) -> None:
     write(home, EXAMPLE + '[upstreams.hr]\nurl = "https://hr.example.com/mcp"\n')
     assert list(settings(home).upstreams) == ["finance", "hr"]
     assert list(settings(home, "hr").upstreams) == ["hr"]
-    assert (
-        "no upstream 'finanse' in the configuration; did you mean finance?"
-        in refused(home, "finanse").message
-    )
+    assert "no upstream 'finanse' in the configuration; did you mean finance?" in refused(home, "finanse").message
 
 
 def test_a_url_as_target_needs_no_table_of_its_own(home: Path) -> None:
     write(home, EXAMPLE.split("[upstreams")[0])
     found = settings(home, "https://crm.example.com/mcp")
-    assert [(u.name, u.url) for u in found.upstreams.values()] == [
-        ("crm-example-com", "https://crm.example.com/mcp")
-    ]
+    assert [(u.name, u.url) for u in found.upstreams.values()] == [("crm-example-com", "https://crm.example.com/mcp")]
 
 
 def test_a_url_that_the_configuration_knows_keeps_its_name_and_settings(home: Path) -> None:

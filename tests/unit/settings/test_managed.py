@@ -67,18 +67,14 @@ def test_the_managed_file_alone_is_enough(tmp_path: Path, place: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o664, 0o646, 0o666])
-def test_a_managed_file_that_others_may_write_stops_everything(
-    tmp_path: Path, place: Path, mode: int
-) -> None:
+def test_a_managed_file_that_others_may_write_stops_everything(tmp_path: Path, place: Path, mode: int) -> None:
     manage(place, EXAMPLE, mode)
     with pytest.raises(Failure, match=r"cannot be trusted: .*may be written by others") as caught:
         load(environ=user(tmp_path, EXAMPLE))
     assert caught.value.reason == "configuration_invalid"
 
 
-def test_a_managed_file_in_a_directory_that_others_may_write_stops_everything(
-    tmp_path: Path, place: Path
-) -> None:
+def test_a_managed_file_in_a_directory_that_others_may_write_stops_everything(tmp_path: Path, place: Path) -> None:
     manage(place, EXAMPLE)
     place.parent.chmod(0o777)
     with pytest.raises(Failure, match=r"cannot be trusted: .*etc may be written by others"):
@@ -107,9 +103,7 @@ def test_a_mistake_in_the_managed_file_is_told_with_its_line(tmp_path: Path, pla
     assert f"{place}:2: identity.isuer is not a known key" in caught.value.message
 
 
-def test_a_revocation_list_that_this_version_would_ignore_stops_everything(
-    tmp_path: Path, place: Path
-) -> None:
+def test_a_revocation_list_that_this_version_would_ignore_stops_everything(tmp_path: Path, place: Path) -> None:
     manage(place, 'revoked = ["sub"]\n')
     with pytest.raises(Failure, match="revoked is not supported by this version"):
         load(environ=user(tmp_path, EXAMPLE))

@@ -69,14 +69,7 @@ TEXTS = [
 ]
 
 keys = st.sampled_from(KEYS) | st.text(max_size=8)
-leaves = (
-    st.sampled_from(TEXTS)
-    | st.text(max_size=20)
-    | st.integers()
-    | st.floats()
-    | st.booleans()
-    | st.datetimes()
-)
+leaves = st.sampled_from(TEXTS) | st.text(max_size=20) | st.integers() | st.floats() | st.booleans() | st.datetimes()
 values = st.recursive(
     leaves,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner, max_size=5),
@@ -122,9 +115,7 @@ def test_any_bytes_are_parsed_or_become_a_problem(content: bytes) -> None:
     st.integers(0, len(EXAMPLE)),
     st.sampled_from(["", "=", '"', "[", "]", "x", "\n"]),
 )
-def test_a_damaged_file_is_reported_and_never_read_as_another_meaning(
-    start: int, length: int, put: str
-) -> None:
+def test_a_damaged_file_is_reported_and_never_read_as_another_meaning(start: int, length: int, put: str) -> None:
     text = EXAMPLE[:start] + put + EXAMPLE[start + length :]
     problems = Problems()
     source = parse(PATH, text.encode(), problems)
@@ -147,9 +138,7 @@ def test_a_length_of_time_survives_being_spelled(length: int) -> None:
     assert seconds(spell(length)) == length
 
 
-@pytest.mark.parametrize(
-    "text", ["", "5", "-5s", "1.5h", "5 m", "5M", "m", "1m1h", "1s1s", "٣s", "9999999999s"]
-)
+@pytest.mark.parametrize("text", ["", "5", "-5s", "1.5h", "5 m", "5M", "m", "1m1h", "1s1s", "٣s", "9999999999s"])
 def test_a_length_of_time_without_a_clear_unit_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=rf"^{re.escape(text)}$"):
         seconds(text)
