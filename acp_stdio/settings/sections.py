@@ -16,8 +16,6 @@ from acp_stdio.settings.model import (
     UpstreamSettings,
 )
 from acp_stdio.settings.presets import (
-    audience_default,
-    entra_issuer,
     entra_scope,
     identity_defaults,
     token_request_default,
@@ -44,11 +42,8 @@ def identity(entries: Entries | None, user: Path, problems: Problems) -> Identit
     default = identity_defaults(preset)
     _needs(("identity",), entries, ("issuer", "client_id"), user, problems)
 
-    def issuer(text: str) -> str:
-        return checks.issuer(text) or (entra_issuer(text) if preset == "entra" else "")
-
     identity = IdentitySettings(
-        issuer=table.text("issuer", "", issuer),
+        issuer=table.text("issuer", "", checks.issuer),
         client_id=table.text("client_id", "", checks.filled),
         preset=preset,
         flow=table.word("flow", default.flow, ("browser", "device")),
@@ -95,7 +90,7 @@ def upstream(name: str, entries: Entries, who: IdentitySettings, user: Path, pro
     _needs(("upstreams", name), entries, ("url", "scopes") if request == "scope" else ("url",), user, problems)
     if request == "scope" and "scopes" in entries and not scopes:
         problems.at(entries["scopes"], "must not be empty: the scope says which API the token is for")
-    audience = table.texts("audience", audience_default(who.preset, scopes), checks.filled, single=True)
+    audience = table.texts("audience", (), checks.filled, single=True)
     table.finish()
     return UpstreamSettings(name=name, url=url, token_request=request, audience=audience, scopes=scopes)
 

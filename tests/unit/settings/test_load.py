@@ -327,7 +327,6 @@ def test_entra_changes_the_defaults_that_its_quirks_need(home: Path) -> None:
     assert found.identity.user_label[0] == "preferred_username"
     assert {"openid", "offline_access"} <= set(found.identity.scopes)
     assert found.upstreams["finance"].token_request == "scope"
-    assert found.upstreams["finance"].audience == (f"api://{app}", app)
 
 
 def test_what_the_file_says_beats_the_preset(home: Path) -> None:
@@ -350,12 +349,6 @@ def test_what_the_file_says_beats_the_preset(home: Path) -> None:
 def test_entra_scopes_that_would_name_another_api_are_refused(home: Path, change: str, says: str) -> None:
     write(home, EXAMPLE.replace("[identity]", '[identity]\npreset = "entra"') + change)
     assert says in refused(home).message
-
-
-def test_an_entra_issuer_must_be_one_tenants(home: Path) -> None:
-    text = EXAMPLE.replace(ISSUER, "https://login.example.com/common/v2.0")
-    write(home, text.replace("[identity]", '[identity]\npreset = "entra"') + 'scopes = ["api://x/y"]\n')
-    assert "must name your tenant's id where it has /common" in refused(home).message
 
 
 def test_the_files_that_outdate_a_remembered_start_are_the_managed_and_the_chosen_one(home: Path) -> None:
