@@ -101,9 +101,7 @@ def test_the_next_browser_is_tried_when_one_fails(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="shell scripts as browsers")
-def test_a_browser_that_chats_cannot_write_on_our_stdout(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_browser_that_chats_cannot_write_on_our_stdout(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     program, seen = _recorder(tmp_path, noise=True)
     assert open_in_browser("https://idp.example.com/", {"BROWSER": str(program), "PATH": os.environ["PATH"]})
     assert seen.exists()

@@ -45,9 +45,7 @@ def test_a_repeated_parameter_is_refused(name: str) -> None:
 
 def test_a_foreign_error_is_not_shown() -> None:
     with pytest.raises(Failure) as caught:
-        _read(
-            ("state", "s"), ("iss", "https://evil.example"), ("error", "x"), ("error_description", "call 555")
-        )
+        _read(("state", "s"), ("iss", "https://evil.example"), ("error", "x"), ("error_description", "call 555"))
     assert "555" not in caught.value.message
 
 
