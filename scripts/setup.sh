@@ -47,7 +47,8 @@ ensure_venv() {
     fresh "$stamp" pyproject.toml configs/constraints.txt && .venv/bin/python -c '' 2>/dev/null && return
     say "Setting up .venv"
     python=$(find_python) || return 1
-    if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+    # A checkout that was moved or copied has commands that point to where it was.
+    if ! { grep -qF "$PWD/.venv" .venv/bin/activate && .venv/bin/python -m pip --version; } >/dev/null 2>&1; then
         "$python" -m venv --clear .venv >&2 || {
             debian "$(basename "$python")-venv" python3-venv && "$python" -m venv --clear .venv >&2
         } || return 1
