@@ -24,10 +24,10 @@ ALGORITHMS: Final = frozenset(
 LEEWAY: Final = 60.0
 """Seconds by which clocks may differ."""
 
+_END_OF_TIME: Final = 1e12
+"""Seconds; nothing near it is a date, and neither are infinity and NaN, which JSON parsers let in."""
 _CLOCK: Final = "Check this computer's date and time."
-_PROVIDER: Final = (
-    "Check `issuer`, `client_id` and `audience` in the configuration with whoever runs the provider."
-)
+_PROVIDER: Final = "Check `issuer`, `client_id` and `audience` in the configuration with whoever runs the provider."
 _AGAIN: Final = "Run `acp-stdio login --force` and sign in with the right account."
 
 
@@ -132,7 +132,7 @@ def account_from_claims(claims: Mapping[str, Any], names: ClaimNames) -> Account
             "Have the provider add it, or change `user_key`.",
         )
     email = _email(claims, names)
-    unproven = {"email"} if claims.get("email_verified") is False else set[str]()
+    unproven = {"email"} if _unverified(claims) else set[str]()
     label = next((text for name in names.label if name not in unproven and (text := _text(claims, name))), "")
     return Account(
         key=_key(claims, names),
@@ -144,9 +144,7 @@ def account_from_claims(claims: Mapping[str, Any], names: ClaimNames) -> Account
     )
 
 
-def check_required_account(
-    claims: Mapping[str, Any], require_account: Mapping[str, str], names: ClaimNames
-) -> None:
+def check_required_account(claims: Mapping[str, Any], require_account: Mapping[str, str], names: ClaimNames) -> None:
     """Refuses a person that the company did not mean. Raises `Failure(denied)`.
 
     `domain` is the part of the e-mail address after the @, where the provider does not call the
@@ -163,7 +161,7 @@ def check_required_account(
             matches = value is not None and found == wanted
         if not matches:
             has = _shown(found) if found else "none"
-            if name == "domain" and claims.get("email_verified") is False:
+            if name == "domain" and _unverified(claims):
                 has = "an address that the provider has not verified"
             raise Failure(
                 "denied",
@@ -182,7 +180,7 @@ def _verified(
     except jwt.PyJWTError:
         _refuse(what, "it is not a JWT")
     algorithm = header.get("alg")
-    if algorithm not in allowed:
+    if not isinstance(algorithm, str) or algorithm not in allowed:
         _refuse(what, f"it is signed with {_shown(algorithm)}, expected {_list(sorted(allowed))}")
     key = _key_for(header, keys, what)
     try:
@@ -229,7 +227,7 @@ def _check_issuer(claims: Mapping[str, Any], issuers: Iterable[str], what: str) 
 def _check_times(claims: Mapping[str, Any], now: float, leeway: float, what: str) -> None:
     for name in ("exp", "iat", "nbf"):
         value = claims.get(name, 0)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < _END_OF_TIME:
             _refuse(what, f"its {name} is not a time")
     if now >= claims["exp"] + leeway:
         _refuse(what, f"it expired {now - claims['exp']:.0f} s ago by this computer's clock", _CLOCK)
@@ -248,11 +246,16 @@ def _audiences(claims: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _email(claims: Mapping[str, Any], names: ClaimNames) -> str:
     for name in names.email:
-        if name == "email" and claims.get("email_verified") is False:
+        if name == "email" and _unverified(claims):
             continue
         if text := _text(claims, name):
             return text
     return ""
+
+
+def _unverified(claims: Mapping[str, Any]) -> bool:
+    """Some providers write the boolean as text."""
+    return str(claims.get("email_verified")).lower() == "false"
 
 
 def _key(claims: Mapping[str, Any], names: ClaimNames) -> str:

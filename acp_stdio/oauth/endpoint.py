@@ -98,9 +98,7 @@ def request_token(server: AuthorizationServer, http: httpx2.Client, form: Mappin
         answer = send(http, "POST", server.token_endpoint, form)
     except ConnectionFailed as error:
         what = "The connection broke after the request had left" if error.sent else "Could not be reached"
-        raise TokenError(
-            "answer_lost" if error.sent else "unsent", f"{error.host}: {what} ({error.why})."
-        ) from None
+        raise TokenError("answer_lost" if error.sent else "unsent", f"{error.host}: {what} ({error.why}).") from None
     return parse_token_response(answer)
 
 
@@ -108,9 +106,7 @@ def parse_token_response(answer: Answer) -> TokenResponse:
     """The token endpoint's answer as a value. Raises `TokenError`, which never quotes a token."""
     document = answer.json_object()
     if document is None:  # an empty 400, a proxy's web page: says nothing about the grant
-        raise TokenError(
-            "transient", f"The identity provider answered {answer.status} without a readable reason."
-        )
+        raise TokenError("transient", f"The identity provider answered {answer.status} without a readable reason.")
     if isinstance(document.get("error"), str):
         raise _refused(answer.status, document)
     if answer.status != 200:
@@ -172,9 +168,7 @@ def _secret(document: Mapping[str, Any], name: str) -> Secret | None:
 
 def _lifetime(value: object) -> float:
     try:
-        seconds = (
-            float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else -1.0
-        )
+        seconds = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else -1.0
     except (ValueError, OverflowError):
         seconds = -1.0
     return seconds if math.isfinite(seconds) and seconds >= 0 else UNSAID_LIFETIME

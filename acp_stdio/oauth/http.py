@@ -114,9 +114,7 @@ def open_client(network: NetworkSettings) -> httpx2.Client:
         ) from None
 
 
-def send(
-    http: httpx2.Client, method: str, url: str, form: Mapping[str, str | Sequence[str]] | None = None
-) -> Answer:
+def send(http: httpx2.Client, method: str, url: str, form: Mapping[str, str | Sequence[str]] | None = None) -> Answer:
     """One request, one complete answer of at most `BODY_LIMIT` bytes, whatever its status.
 
     A list in `form` is a repeated parameter (RFC 8707 section 2).

@@ -17,9 +17,7 @@ KEYS_MAX_AGE: Final = 86400.0
 """Seconds after which keys are fetched again even if they still fit: a withdrawn key must go."""
 
 
-def signing_keys(
-    jwks_uri: str, http: httpx2.Client, token: Secret, cache: PublicCache | None = None
-) -> jwt.PyJWKSet:
+def signing_keys(jwks_uri: str, http: httpx2.Client, token: Secret, cache: PublicCache | None = None) -> jwt.PyJWKSet:
     """The provider's keys, with the one that `token` names if the provider has it.
 
     Raises `Failure(idp_unreachable)` where they cannot be had.

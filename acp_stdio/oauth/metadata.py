@@ -48,9 +48,7 @@ class AuthorizationServer:
         return (self.issuer, *self.issuer_alternatives)
 
 
-def discover(
-    issuer: str, preset: Preset, http: httpx2.Client, cache: PublicCache | None = None
-) -> AuthorizationServer:
+def discover(issuer: str, preset: Preset, http: httpx2.Client, cache: PublicCache | None = None) -> AuthorizationServer:
     """The metadata of `issuer`: RFC 8414 first, then OpenID Connect, from the cache where it is fresh.
 
     Raises `Failure`: `idp_unreachable` where no document could be had, `configuration_invalid`

@@ -55,6 +55,11 @@ class Preset:
         tenant = self.tenant(issuer)
         return issuer.replace(f"/{tenant}/", "/{tenantid}/", 1) if tenant in self.any_tenant else None
 
+    def shared_issuers(self, issuer: str) -> tuple[str, ...]:
+        """The names under which many-tenant servers know the provider of `issuer`."""
+        tenant = self.tenant(issuer)
+        return tuple(issuer.replace(f"/{tenant}/", f"/{every}/", 1) for every in sorted(self.any_tenant) if tenant)
+
     def issuer_alternatives(self, issuer: str) -> tuple[str, ...]:
         """Further `iss` values of the tokens of `issuer`, of its tenant only where it names one."""
         tenant = self.tenant(issuer)

@@ -8,6 +8,7 @@ import httpx2
 
 from acp_stdio.errors import Failure
 from acp_stdio.oauth.http import get_json
+from acp_stdio.oauth.presets import GENERIC, Preset
 from acp_stdio.oauth.words import plain
 from acp_stdio.settings import checks
 
@@ -21,12 +22,14 @@ class ProtectedResource:
     authorization_servers: tuple[str, ...] = ()
     scopes_supported: tuple[str, ...] = ()
 
-    def require_issuer(self, issuer: str) -> None:
+    def require_issuer(self, issuer: str, preset: Preset = GENERIC) -> None:
         """Refuses to send a token of `issuer` to a server that trusts others only.
 
+        A server for many tenants may name its provider as all of them do (`preset`).
         Raises `Failure(configuration_invalid)`. A server that names none leaves it to the settings.
         """
-        if self.authorization_servers and issuer not in self.authorization_servers:
+        known = {issuer, *preset.shared_issuers(issuer)}
+        if self.authorization_servers and known.isdisjoint(self.authorization_servers):
             names = ", ".join(plain(name) for name in self.authorization_servers)
             raise Failure(
                 "configuration_invalid",
@@ -35,9 +38,7 @@ class ProtectedResource:
             )
 
 
-def protected_resource(
-    url: str, http: httpx2.Client, *, challenge: str | None = None
-) -> ProtectedResource | None:
+def protected_resource(url: str, http: httpx2.Client, *, challenge: str | None = None) -> ProtectedResource | None:
     """The metadata of the MCP server at `url`; None where it publishes none.
 
     `challenge` is `resource_metadata` of a 401's `WWW-Authenticate`: it is asked first, and only
@@ -73,9 +74,7 @@ def parse_resource(document: dict[str, Any], url: str) -> ProtectedResource:
             f"{url} publishes metadata of another resource, {plain(str(resource))}: no token is sent there.",
             "Check the upstream's url; if it is right, tell whoever runs that server.",
         )
-    return ProtectedResource(
-        resource, _texts(document, "authorization_servers"), _texts(document, "scopes_supported")
-    )
+    return ProtectedResource(resource, _texts(document, "authorization_servers"), _texts(document, "scopes_supported"))
 
 
 def covers(resource: str, url: str) -> bool:
