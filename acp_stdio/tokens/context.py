@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
@@ -12,11 +12,12 @@ from acp_stdio.identity.model import AccessToken, Session
 from acp_stdio.secrets import Secret
 from acp_stdio.settings.model import Settings, UpstreamSettings
 from acp_stdio.tokens.session_file import SessionFile
+from acp_stdio.vault.grants import GrantVault
 from acp_stdio.vault.lock import FileLock
+from acp_stdio.vault.store import Vault
 
 if TYPE_CHECKING:
     from acp_stdio.oauth.endpoint import TokenResponse
-    from acp_stdio.vault.store import Vault
 
 _TURN: Final = 0.02
 """Seconds between two looks at the lock, and at whether anybody still wants the token."""
@@ -27,7 +28,11 @@ class Cancelled(Exception):
 
 
 class Provider(Protocol):
-    """The identity provider, for one client: what the refresh and the logout need of it."""
+    """The identity provider, for one client: what the refresh and the logout need of it. Close it."""
+
+    def close(self) -> None:
+        """Closes its connections."""
+        ...
 
     def prepare(self) -> None:
         """Fetches the public documents, where they are not cached. Raises `Failure`."""
@@ -54,7 +59,7 @@ class Context:
 
     settings: Settings
     session: SessionFile
-    open_vault: Callable[[], "Vault"]
+    open_vault: Callable[[], Vault]
     """Opened late and once: a logout's tombstone must not wait for a keyring."""
     provider: Callable[[str, str], Provider]
     """From issuer and client id: a logout talks to whoever issued the grant, configured or not."""
@@ -62,11 +67,27 @@ class Context:
     sleep: Callable[[float], None] = time.sleep
 
     @property
-    def vault(self) -> "Vault":
-        return self.open_vault()
+    def vault(self) -> GrantVault:
+        """Where the grant of the session at hand is, or will be where there is none yet."""
+        return self._vault_of(self._owner)
+
+    def vault_of(self, issuer: str, client_id: str) -> GrantVault:
+        """Where the grant of that issuer and client is: another one's than ours after a change of configuration."""
+        return self._vault_of(lambda: (issuer, client_id))
+
+    def _vault_of(self, owner: Callable[[], tuple[str, str]]) -> GrantVault:
+        return GrantVault(self.open_vault(), self.settings.profile, owner)
+
+    def _owner(self) -> tuple[str, str]:
+        session = None
+        with contextlib.suppress(Failure):  # damaged: the configured one is the best guess
+            session = self.session.current()
+        if session is None or not session.issuer:
+            return self.settings.identity.issuer, self.settings.identity.client_id
+        return session.issuer, session.client_id
 
     @contextlib.contextmanager
-    def renewing(self, timeout: float, cancelled: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    def renewing(self, timeout: float, cancelled: Callable[[], bool] = lambda: False) -> Generator[None]:
         """Holds the lock over the stored grant: whoever has it may spend, replace or delete it.
 
         Waits `timeout` seconds at most. Raises `Failure` timeout, or `Cancelled`.
@@ -91,7 +112,7 @@ class Context:
             lock.release()
 
     @contextlib.contextmanager
-    def renewing_if_free(self, timeout: float) -> Iterator[bool]:
+    def renewing_if_free(self, timeout: float) -> Generator[bool]:
         """Like `renewing`, but goes on without the lock after `timeout`; says whether it has it."""
         with contextlib.ExitStack() as held:
             try:
@@ -124,7 +145,7 @@ def _taken(lock: FileLock) -> bool:
 def open_context(settings: Settings, *, may_prompt: bool) -> Context:
     """The real thing. `may_prompt` allows the keyring to ask the person, which `run` never does."""
 
-    def vault() -> "Vault":
+    def vault() -> Vault:
         from acp_stdio.vault.open import open_vault
 
         return open_vault(settings.storage, settings.state_dir, may_prompt=may_prompt)

@@ -1,5 +1,6 @@
 """Signing out: the tombstone first, so that no call leaves after it; then the IdP, then the traces."""
 
+import contextlib
 import shutil
 from dataclasses import dataclass, replace
 from typing import Final, Literal
@@ -13,6 +14,8 @@ LOCK_TIMEOUT: Final = 30.0
 """Seconds to wait for a refresh that runs just now, so that its new token is revoked and not the old one."""
 
 Revocation = Literal["revoked", "unsupported", "failed", "nothing"]
+_GRAVITY: Final[list[Revocation]] = ["nothing", "revoked", "unsupported", "failed"]
+"""Of two grants, the worse outcome is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +40,19 @@ def sign_out(ctx: Context, reason: str = "") -> LogoutReport:
     The trail stays. `reason` is the person's own text; it is the caller's to record.
     Raises `Failure` only where the tombstone cannot be written, since then nothing has happened.
     """
-    before, after = _tombstone(ctx)
+    before, after, owners = _tombstone(ctx)
     problems: list[str] = []
     revocation: Revocation = "nothing"
     deleted = True
     with ctx.renewing_if_free(LOCK_TIMEOUT) as alone:
         if not alone:
             problems.append("A renewal of your sign-in was still running; run `acp-stdio logout` again.")
-        try:
-            grant = ctx.vault.load()
-            if grant is not None:
-                revocation = _revoke(ctx, grant, problems)
-            ctx.vault.delete()
-        except Failure as failure:
-            deleted = False
-            problems.append(f"The stored sign-in could not be deleted. {failure.message}")
-    if not (alone and deleted):
-        revocation = "failed" if revocation == "nothing" else revocation
+        for issuer, client_id in owners:
+            outcome, gone = _forget(ctx, issuer, client_id, problems)
+            revocation = max(revocation, outcome, key=_GRAVITY.index)
+            deleted = deleted and gone
+    if not alone:
+        revocation = "failed"
     shutil.rmtree(ctx.settings.cache_dir, ignore_errors=True)
     if ctx.settings.cache_dir.exists():
         problems.append(f"{ctx.settings.cache_dir} could not be emptied.")
@@ -68,32 +67,55 @@ def sign_out(ctx: Context, reason: str = "") -> LogoutReport:
     )
 
 
-def _tombstone(ctx: Context) -> tuple[Session | None, Session]:
-    """The session as it was, None where there was none or a damaged one, and as it is now."""
+def _tombstone(ctx: Context) -> tuple[Session | None, Session, list[tuple[str, str]]]:
+    """The session as it was, None where there was none or a damaged one; as it is now; whose grants to end."""
+    identity = ctx.settings.identity
     with ctx.session.lock():
-        try:
+        before = announced = None
+        with contextlib.suppress(Failure):
             before = ctx.session.read()
-        except Failure:
-            before = None
+        with contextlib.suppress(Failure):
+            announced = ctx.session.read_next()
+        found = [(each.issuer, each.client_id) for each in (before, announced) if each and each.issuer]
+        owners = list(dict.fromkeys(found)) or [(identity.issuer, identity.client_id)]
         now, known = ctx.clock(), ctx.session.known_generation()
         if before is not None and before.ended_because == "logout" and before.generation == known:
-            return before, before
+            return before, before, owners
         session = before or Session(generation=0, signed_in=False, account=None)
         after = replace(ended(session, "logout", now), generation=next_generation(known, now))
         ctx.session.write(after)
         ctx.session.forget_next()
-    return before, after
+    return before, after, owners
+
+
+def _forget(ctx: Context, issuer: str, client_id: str, problems: list[str]) -> tuple[Revocation, bool]:
+    """Revokes and deletes one grant; what became of it at the IdP, and whether it is gone from here."""
+    revocation: Revocation = "nothing"
+    try:
+        vault = ctx.vault_of(issuer, client_id)
+        try:
+            grant = vault.load()
+        except Failure as failure:
+            problems.append(f"The stored sign-in could not be read, so it was not revoked. {failure.message}")
+            grant, revocation = None, "failed"
+        if grant is not None:
+            revocation = _revoke(ctx, grant, problems)
+        vault.delete()
+    except Failure as failure:
+        problems.append(f"The stored sign-in could not be deleted. {failure.message}")
+        return "failed" if revocation == "nothing" else revocation, False
+    return revocation, True
 
 
 def _revoke(ctx: Context, grant: Grant, problems: list[str]) -> Revocation:
     """RFC 7009. A failure leaves the token valid at the IdP until it expires there, and is said."""
     try:
-        provider = ctx.provider(grant.issuer, grant.client_id)
-        provider.prepare()
+        with contextlib.closing(ctx.provider(grant.issuer, grant.client_id)) as provider:
+            provider.prepare()
+            revocation = provider.revoke(grant.refresh_token)
     except Failure as failure:
         problems.append(f"The identity provider could not be told. {failure.message}")
         return "failed"
-    revocation = provider.revoke(grant.refresh_token)
     if revocation == "failed":
         problems.append(f"{grant.issuer} did not confirm that the refresh token is revoked.")
     return revocation

@@ -22,7 +22,7 @@ _RECORDED: Final = ("jti", "aud", "scope", "scp", "exp", "auth_time", "sub", "az
 
 
 class OAuthProvider:
-    """Implements `tokens.context.Provider`. One per process is enough; it keeps its connections."""
+    """Implements `tokens.context.Provider`; keeps its connections until it is closed."""
 
     def __init__(self, settings: Settings, issuer: str, client_id: str) -> None:
         self._identity = settings.identity
@@ -38,6 +38,10 @@ class OAuthProvider:
         if self._known is None:
             self._known = discover(self._issuer, self._preset, self._http, self._cache)
         return self._known
+
+    def close(self) -> None:
+        """Closes its connections."""
+        self._http.close()
 
     def prepare(self) -> None:
         """Reads the metadata, from the cache where it is fresh. Raises `Failure`."""

@@ -6,6 +6,7 @@ its successor, and only then let anybody have the access token. Only `invalid_gr
 session (RFC 6749 section 5.2), and only after looking whether somebody stored a newer one.
 """
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
@@ -42,13 +43,13 @@ def obtain_token(
     """
     session = _signed_in(ctx.session.read())
     _fits(ctx, session, upstream)
-    provider = ctx.provider(session.issuer, session.client_id)
-    provider.prepare()  # public documents, perhaps over the network: not while others wait for the lock
-    with ctx.renewing(LOCK_TIMEOUT, cancelled):
-        session, grant = _stored(ctx)
-        _fits(ctx, session, upstream)
-        session, response, sent_at = _renew(ctx, provider, session, grant, upstream, on_sent)
-    return _proven(provider, session, upstream, response, sent_at, rejected)
+    with contextlib.closing(ctx.provider(session.issuer, session.client_id)) as provider:
+        provider.prepare()  # public documents, perhaps over the network: not while others wait for the lock
+        with ctx.renewing(LOCK_TIMEOUT, cancelled):
+            session, grant = _stored(ctx)
+            _fits(ctx, session, upstream)
+            session, response, sent_at = _renew(ctx, provider, session, grant, upstream, on_sent)
+        return _proven(provider, session, upstream, response, sent_at, rejected)
 
 
 def _signed_in(session: Session | None) -> Session:
@@ -114,11 +115,15 @@ def _renew(
     on_sent()
     _change(ctx, session, lambda now: replace(now, in_flight_since=cut_off or sent_at))
     lost, newer = cut_off > 0, False
-    resource = session.resources.get(upstream.name, "")
+    resource = session.resources.get(upstream.name, upstream.url)
     while True:
         try:
             response = provider.refresh(grant.refresh_token, upstream, resource)
             break
+        except Failure:  # not even asked: the configuration does not say what for
+            if not lost:
+                _change(ctx, session, lambda now: replace(now, in_flight_since=0.0))
+            raise
         except TokenError as error:
             if error.kind == "answer_lost" and not lost:
                 lost = True  # IdPs with a grace period take the old token once more

@@ -38,28 +38,33 @@ def store_grant(
     with ctx.renewing(LOCK_TIMEOUT):
         previous = _previous(ctx)
         session = _announce(ctx, response, account, resources, scopes, client_id, previous)
-        ctx.vault.save(
-            Grant(
-                refresh_token=response.refresh_token,
-                issuer=session.issuer,
-                client_id=session.client_id,
-                account_key=account.key,
-                obtained_at=session.obtained_at,
-                generation=session.generation,
-            )
+        grant = Grant(
+            refresh_token=response.refresh_token,
+            issuer=session.issuer,
+            client_id=session.client_id,
+            account_key=account.key,
+            obtained_at=session.obtained_at,
+            generation=session.generation,
         )
+        ctx.vault.save(grant)
         with ctx.session.lock():
             if ctx.session.read_next() != session:
                 raise signed_out(ctx.session.read())  # a logout took it back; it waits for us to delete the grant
             ctx.session.promote()
-    if previous is not None and previous.refresh_token != response.refresh_token:
+        if previous is not None and (previous.issuer, previous.client_id) != (grant.issuer, grant.client_id):
+            with contextlib.suppress(Failure):  # kept under another key, so it was not replaced
+                ctx.vault_of(previous.issuer, previous.client_id).delete()
+    if previous is not None and previous.refresh_token != grant.refresh_token:
         _revoke(ctx, previous)
     return session
 
 
 def _previous(ctx: Context) -> Grant | None:
+    """What this login replaces; a record that cannot be read is replaced all the same."""
     ctx.vault.probe()
-    return ctx.vault.load()
+    with contextlib.suppress(Failure):
+        return ctx.vault.load()
+    return None
 
 
 def _announce(
@@ -80,7 +85,7 @@ def _announce(
             ),
             signed_in=True,
             account=account,
-            issuer=account.issuer,
+            issuer=ctx.settings.identity.issuer,
             client_id=client_id or ctx.settings.identity.client_id,
             storage=ctx.vault.name,
             scopes=tuple(scopes),
@@ -95,7 +100,9 @@ def _announce(
 
 def _revoke(ctx: Context, previous: Grant) -> None:
     """Best effort: nobody can use the replaced grant any more, it only should not live on at the IdP."""
-    with contextlib.suppress(Failure):
-        provider = ctx.provider(previous.issuer, previous.client_id)
+    with (
+        contextlib.suppress(Failure),
+        contextlib.closing(ctx.provider(previous.issuer, previous.client_id)) as provider,
+    ):
         provider.prepare()
         provider.revoke(previous.refresh_token)

@@ -1,10 +1,8 @@
-"""A vault in memory, with the mishaps of a real one at hand. Keeps the record's text, as keyrings do."""
+"""A vault in memory, with the mishaps of a real one at hand."""
 
 from collections.abc import Callable
 
 from acp_stdio.errors import Failure
-from acp_stdio.identity.grant import decode_grant, encode_grant
-from acp_stdio.identity.model import Grant
 from acp_stdio.secrets import Secret
 
 
@@ -14,36 +12,42 @@ class MemoryVault:
     name = "memory"
 
     def __init__(self) -> None:
-        self._record: Secret | None = None
+        self._values: dict[str, Secret] = {}
         self._locked = False
         self._failing_saves = 0
-        self.saving: Callable[[Grant], object] | None = None
-        """Called before a grant is stored."""
-        self.saved: Callable[[Grant], object] | None = None
-        """Called when a grant has been stored."""
+        self.saving: Callable[[], object] | None = None
+        """Called before a value is stored."""
+        self.saved: Callable[[], object] | None = None
+        """Called when a value has been stored."""
 
-    def load(self) -> Grant | None:
+    def describe(self) -> str:
+        return "this test's memory"
+
+    def probe(self) -> None:
+        if self._locked:
+            raise Failure("keyring_locked", "The keyring is locked.", "Unlock it.")
+
+    def load(self, key: str) -> Secret | None:
         self.probe()
-        return decode_grant(self._record) if self._record else None
+        return self._values.get(key)
 
-    def save(self, grant: Grant) -> None:
+    def save(self, key: str, value: Secret) -> None:
         self.probe()
         if self._failing_saves:
             self._failing_saves -= 1
             raise Failure("keyring_locked", "The keyring did not take it.", "Unlock it.")
         if self.saving:
-            self.saving(grant)
-        self._record = encode_grant(grant)
+            self.saving()
+        self._values[key] = value
         if self.saved:
-            self.saved(grant)
+            self.saved()
 
-    def delete(self) -> None:
+    def delete(self, key: str) -> bool:
         self.probe()
-        self._record = None
+        return self._values.pop(key, None) is not None
 
-    def probe(self) -> None:
-        if self._locked:
-            raise Failure("keyring_locked", "The keyring is locked.", "Unlock it.")
+    def keys(self) -> set[str]:
+        return set(self._values)
 
     def lock(self) -> None:
         self._locked = True
@@ -52,4 +56,5 @@ class MemoryVault:
         self._locked = False
 
     def fail_saves(self, times: int) -> None:
+        """The next `times` attempts to store something fail."""
         self._failing_saves = times

@@ -7,6 +7,7 @@ import pytest
 
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import Session
+from acp_stdio.secrets import Secret
 from acp_stdio.tokens import logout
 from acp_stdio.tokens.logout import sign_out
 from acp_stdio.tokens.session_file import SessionFile
@@ -86,12 +87,12 @@ def test_an_idp_that_does_not_revoke_is_told_apart_from_one_that_fails(
 
 def test_a_locked_keyring_leaves_you_signed_out_and_is_said(tmp_path: Path) -> None:
     world = World(tmp_path, [])
-    world.vault.lock()
+    world.memory.lock()
     report = sign_out(world.ctx)
     assert (report.revocation, report.deleted) == ("failed", False)
-    assert "could not be deleted" in report.problems[0]
+    assert ["could not be read" in report.problems[0], "could not be deleted" in report.problems[1]] == [True, True]
     assert not world.now().signed_in
-    world.vault.unlock()
+    world.memory.unlock()
     assert sign_out(world.ctx).revocation == "revoked", "a second logout finishes what was left"
     assert world.stored() is None
 
@@ -111,6 +112,24 @@ def test_a_damaged_state_file_does_not_keep_anybody_signed_in(tmp_path: Path) ->
     assert report.revocation == "revoked"
     assert not world.now().signed_in
     assert world.now().generation > GRANT.generation
+
+
+def test_a_record_that_cannot_be_read_is_deleted_all_the_same(tmp_path: Path) -> None:
+    world = World(tmp_path, [])
+    (key,) = world.memory.keys()
+    world.memory.save(key, Secret("{}"))
+    report = sign_out(world.ctx)
+    assert (report.revocation, report.deleted) == ("failed", True)
+    assert "could not be read, so it was not revoked" in report.problems[0]
+    assert world.memory.keys() == set()
+
+
+def test_a_logout_ends_the_grant_of_who_signed_in_whatever_is_configured_now(tmp_path: Path) -> None:
+    world = World(tmp_path, [])
+    identity = replace(world.settings.identity, issuer="https://new.example.com")
+    report = sign_out(replace(world.ctx, settings=replace(world.settings, identity=identity)))
+    assert report.revocation == "revoked"
+    assert world.memory.keys() == set()
 
 
 def test_a_login_that_was_killed_half_way_is_ended_too(tmp_path: Path) -> None:

@@ -128,6 +128,7 @@ def test_each_answer_has_its_consequence(tmp_path: Path, row: Row) -> None:
         assert world.now().confirmed_at == SESSION.confirmed_at
     assert tuple(world.spent) == row.spent
     assert world.script == []
+    assert world.closed == 1, "no connection is left open"
     assert world.stored() == row.stored
     now = world.now()
     assert (now.signed_in, now.ended_because) == (row.signed_in, row.ended_because)
@@ -165,7 +166,7 @@ def test_the_vault_is_read_again_a_few_times_before_a_refusal_is_believed(tmp_pa
 
 def test_nobody_has_the_access_token_before_its_refresh_token_is_stored(tmp_path: Path) -> None:
     world = World(tmp_path, [ok()])
-    world.vault.fail_saves(2)
+    world.memory.fail_saves(2)
     assert world.obtain().value == Secret("at-1")
     assert world.stored() == "rt-1"
     assert world.slept[-3:] == [0.0, 0.2, 1.0]
@@ -173,7 +174,7 @@ def test_nobody_has_the_access_token_before_its_refresh_token_is_stored(tmp_path
 
 def test_a_refresh_token_that_cannot_be_stored_is_said_plainly(tmp_path: Path) -> None:
     world = World(tmp_path, [ok()])
-    world.vault.fail_saves(3)
+    world.memory.fail_saves(3)
     failure = world.refused()
     assert failure.reason == "keyring_locked"
     assert "renewed" in failure.message
@@ -184,9 +185,18 @@ def test_a_refresh_token_that_cannot_be_stored_is_said_plainly(tmp_path: Path) -
     assert world.now().ended_because == "interrupted"
 
 
+def test_a_request_that_cannot_be_put_together_leaves_no_mark(tmp_path: Path) -> None:
+    def unclear(_world: World) -> TokenResponse:
+        raise Failure("configuration_invalid", "Upstream finance has no scopes.")
+
+    world = World(tmp_path, [unclear])
+    assert world.refused().reason == "configuration_invalid"
+    assert world.now() == SESSION
+
+
 def test_a_locked_keyring_spends_nothing(tmp_path: Path) -> None:
     world = World(tmp_path, [ok()])
-    world.vault.lock()
+    world.memory.lock()
     assert world.refused().reason == "keyring_locked"
     assert world.spent == []
     assert world.now() == SESSION

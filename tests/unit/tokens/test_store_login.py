@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from acp_stdio.errors import Failure
-from acp_stdio.identity.model import Account, Grant, Session
+from acp_stdio.identity.model import Account, Session
+from acp_stdio.secrets import Secret
 from acp_stdio.tokens.logout import sign_out
 from acp_stdio.tokens.store_login import store_grant
-from tests.unit.tokens.world import ISSUER, NOW, SARAH, SESSION, URL, World, ok
+from tests.unit.tokens.world import GRANT, ISSUER, NOW, SARAH, SESSION, URL, World, ok
 
 INTERN = Account("sub-2", "intern@example.com", "sub-2", ISSUER)
 
@@ -68,6 +69,27 @@ def test_a_login_is_the_way_out_of_a_damaged_state_file(tmp_path: Path) -> None:
     assert login(world) == world.now()
 
 
+def test_a_record_that_cannot_be_read_is_replaced(tmp_path: Path) -> None:
+    world = World(tmp_path, [])
+    (key,) = world.memory.keys()
+    world.memory.save(key, Secret("{}"))
+    login(world)
+    assert world.stored() == "rt-new"
+
+
+def test_a_login_at_another_issuer_leaves_nothing_of_the_old_one(tmp_path: Path) -> None:
+    world = World(tmp_path, [])
+    old = replace(SESSION, issuer="https://old.example.com")
+    world.session.write(old)
+    world.memory.delete(*world.memory.keys())
+    world.vault.save(replace(GRANT, issuer=old.issuer))
+    world.known_issuers.append(old.issuer)
+    login(world)
+    assert len(world.memory.keys()) == 1
+    assert world.stored() == "rt-new"
+    assert world.revoked == ["rt-0"]
+
+
 def test_without_a_refresh_token_nothing_is_replaced(tmp_path: Path) -> None:
     world = World(tmp_path, [])
     with pytest.raises(Failure, match="no refresh token") as caught:
@@ -78,7 +100,7 @@ def test_without_a_refresh_token_nothing_is_replaced(tmp_path: Path) -> None:
 
 def test_a_keyring_that_does_not_take_it_leaves_the_old_login(tmp_path: Path) -> None:
     world = World(tmp_path, [ok("rt-1")])
-    world.vault.fail_saves(1)
+    world.memory.fail_saves(1)
     with pytest.raises(Failure) as caught:
         login(world)
     assert caught.value.reason == "keyring_locked"
@@ -89,15 +111,15 @@ def test_a_keyring_that_does_not_take_it_leaves_the_old_login(tmp_path: Path) ->
 def test_a_logout_during_the_login_wins(tmp_path: Path) -> None:
     world = World(tmp_path, [])
 
-    def log_out(_grant: Grant) -> None:
+    def log_out() -> None:
         world.session.update(lambda now: replace(now or SESSION, signed_in=False, generation=5, ended_because="logout"))
         world.session.forget_next()
 
-    world.vault.saved = log_out
+    world.memory.saved = log_out
     with pytest.raises(Failure, match="You signed out"):
         login(world)
     assert not world.now().signed_in
-    world.vault.saved = None
+    world.memory.saved = None
     sign_out(world.ctx)
     assert world.revoked == ["rt-new"]
     assert world.stored() is None
@@ -110,16 +132,16 @@ def test_a_login_killed_at_any_step_leaves_the_old_one_or_the_new_one(tmp_path: 
     class Killed(BaseException):
         pass
 
-    def die(_grant: Grant) -> None:
+    def die() -> None:
         raise Killed
 
     if step.startswith("before"):
-        world.vault.saving = die
+        world.memory.saving = die
     else:
-        world.vault.saved = die
+        world.memory.saved = die
     with pytest.raises(Killed):
         login(world, account=INTERN)
-    world.vault.saving = world.vault.saved = None
+    world.memory.saving = world.memory.saved = None
     token = world.obtain()
     now = world.now()
     if step.startswith("before"):

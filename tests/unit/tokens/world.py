@@ -61,11 +61,13 @@ class World:
 
     tmp: Path
     script: list[Script]
-    vault: MemoryVault = field(default_factory=MemoryVault)
+    memory: MemoryVault = field(default_factory=MemoryVault)
     spent: list[str] = field(default_factory=list[str])
     slept: list[float] = field(default_factory=list[float])
     revoked: list[str] = field(default_factory=list[str])
     revocation: Literal["revoked", "unsupported", "failed"] = "revoked"
+    known_issuers: list[str] = field(default_factory=lambda: [ISSUER])
+    closed: int = 0
     prepared: Failure | None = None
     proof: Failure | None = None
 
@@ -77,19 +79,24 @@ class World:
         )
         self.session = SessionFile(self.settings.state_dir)
         self.session.write(SESSION)
-        self.vault.save(GRANT)
         self.ctx = Context(
             self.settings,
             self.session,
-            lambda: self.vault,
+            lambda: self.memory,
             lambda issuer, client_id: self.named(issuer, client_id),
             clock=lambda: NOW,
             sleep=self.slept.append,
         )
+        self.vault = self.ctx.vault
+        self.vault.save(GRANT)
 
     def named(self, issuer: str, client_id: str) -> "World":
-        assert (issuer, client_id) == (ISSUER, "acp-stdio")
+        assert issuer in self.known_issuers
+        assert client_id == "acp-stdio"
         return self
+
+    def close(self) -> None:
+        self.closed += 1
 
     def prepare(self) -> None:
         if self.prepared:
