@@ -1,12 +1,15 @@
 """What any connector promises, against a server that misbehaves in every way we could think of."""
 
 import asyncio
+import os
+import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
 
-from acp_stdio.upstream.http import Exchange
+from acp_stdio.upstream import dial
+from acp_stdio.upstream.http import Exchange, parse_origin
 from acp_stdio.upstream.pool import LeanConnector, Limits
 from tests.unit.upstream.loopback import PATIENCE, Answer, Peer, Script, Server, serving
 
@@ -32,7 +35,7 @@ class Client:
 @asynccontextmanager
 async def talking(script: Script, limits: Limits | None = None) -> AsyncGenerator[tuple[Client, Server]]:
     async with serving(script) as server:
-        connector = LeanConnector(server.origin, limits=limits)
+        connector = LeanConnector(server.origin, limits=limits or Limits(keep_idle=3600.0))
         try:
             yield Client(connector), server
         finally:
@@ -280,18 +283,60 @@ async def test_bytes_after_an_answer_are_never_taken_for_the_next_one() -> None:
 
 
 async def test_an_answer_nobody_asked_for_closes_the_connection() -> None:
+    go = asyncio.Event()
+
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.answer()
-        await peer.reader.readexactly(1) if server.accepted > 1 else None
+        await go.wait()
         await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged")
         await peer.gone()
 
     async with talking(script) as (client, server):
         await client.post().end()
+        go.set()
         await asyncio.wait_for(server.empty.wait(), PATIENCE)
         assert (await client.post().end()).body == b"ok"
         assert server.accepted == 2
+
+
+async def test_a_goodbye_that_the_loop_has_not_seen_yet_is_seen_before_writing() -> None:
+    peers: list[Peer] = []
+
+    async def script(peer: Peer) -> None:
+        peers.append(peer)
+        await echo(peer)
+
+    async with talking(script) as (client, server):
+        await client.post(b"1").end()
+        with socket.socket(fileno=os.dup(peers[0].writer.get_extra_info("socket").fileno())) as theirs:
+            theirs.shutdown(socket.SHUT_RDWR)
+        assert (await client.post(b"2").end()).body == b"2"
+        assert server.accepted == 2
+
+
+async def test_a_connection_that_the_server_wants_closed_is_closed_by_us() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.answer(extra=b"Connection: close\r\n")
+        await peer.gone()
+
+    async with talking(script) as (client, server):
+        await client.post().end()
+        await asyncio.wait_for(server.empty.wait(), PATIENCE)
+
+
+async def test_localhost_that_leads_elsewhere_gets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with talking(echo) as (client, server):
+
+        def elsewhere(address: str) -> bool:
+            return False
+
+        monkeypatch.setattr(dial, "is_loopback", elsewhere)
+        sent, why = await client.post().failure()
+        await asyncio.wait_for(server.empty.wait(), PATIENCE)
+    assert sent is False
+    assert "is not this machine" in why
 
 
 @pytest.mark.parametrize("extra", [b"Connection: close\r\n", b""], ids=["announced", "unannounced"])
@@ -563,6 +608,11 @@ def test_plain_http_to_another_machine_is_refused_before_anything_is_sent(origin
     with pytest.raises(ValueError, match=r"https|TLS") as error:
         LeanConnector(origin)
     assert "password" not in str(error.value)
+
+
+def test_an_origin_with_credentials_is_refused() -> None:
+    with pytest.raises(ValueError, match="URL is https"):
+        parse_origin("https://user:password@example.com")
 
 
 @pytest.mark.parametrize("origin", ["http://localhost", "http://127.8.9.1:80", "http://[::1]:3000"])

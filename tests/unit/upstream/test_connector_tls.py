@@ -155,6 +155,7 @@ async def test_the_certificate_file_of_the_environment_is_honoured_and_the_confi
         async with connector(server.origin, client_context("")) as lean:
             await post(lean).end()
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "absent.pem"))
+        monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "absent"))
         async with connector(server.origin, client_context(str(authority.bundle))) as lean:
             await post(lean).end()
 

@@ -22,6 +22,7 @@ def message(data: bytes, event: str = "message", id: str | None = None, retry: i
     [
         (b"data: {}\n\n", [message(b"{}")]),
         (b"data:{}\r\n\r\n", [message(b"{}")]),
+        (b"data: a\r\n\ndata: b\r\r\ndata: c\n\r\n", [message(b"a"), message(b"b"), message(b"c")]),
         (b"data:  {}\r\r", [message(b" {}")]),
         (b"\xef\xbb\xbfdata: a\n\n", [message(b"a")]),
         (b"\n\n\xef\xbb\xbfdata: a\n\n", []),
@@ -45,6 +46,8 @@ def message(data: bytes, event: str = "message", id: str | None = None, retry: i
 )
 def test_a_stream_gives_the_events_that_the_standard_says(stream: bytes, events: list[SseEvent]) -> None:
     assert whole(stream) == events
+    bytewise = SseParser()
+    assert [event for at in range(len(stream)) for event in bytewise.feed(stream[at : at + 1])] == events
 
 
 STREAMS = st.lists(
