@@ -86,8 +86,9 @@ def open_client(network: NetworkSettings) -> httpx2.Client:
 
     Raises `Failure(configuration_invalid)` where `ca_bundle` or `proxy` cannot be used.
     """
-    verify: ssl.SSLContext | bool = True
-    if network.ca_bundle:
+    if not network.ca_bundle:
+        verify = httpx2.create_ssl_context()  # once: a proxy's transport would read all certificates again
+    else:
         try:
             verify = ssl.create_default_context(cafile=network.ca_bundle)
         except OSError as error:  # ssl.SSLError is one

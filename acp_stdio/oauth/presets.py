@@ -98,6 +98,7 @@ ENTRA: Final = Preset(
 PRESETS: Final[Mapping[str, Preset]] = {preset.name: preset for preset in (GENERIC, ENTRA)}
 _DEFAULT_KEY: Final = IdentitySettings("", "").user_key
 _DEFAULT_LABEL: Final = IdentitySettings("", "").user_label
+_DEFAULT_REDIRECT: Final = IdentitySettings("", "").redirect
 
 
 def preset_of(identity: IdentitySettings) -> Preset:
@@ -115,6 +116,14 @@ def claim_names(identity: IdentitySettings) -> ClaimNames:
         tenant=preset.tenant_claim,
         client=preset.client_claims,
     )
+
+
+def redirect_address(identity: IdentitySettings) -> str:
+    """The address to listen on: the settings', or the default on the host that the preset wants."""
+    host = preset_of(identity).redirect_host
+    if not host or identity.redirect != _DEFAULT_REDIRECT:
+        return identity.redirect
+    return identity.redirect.replace("127.0.0.1", host, 1)
 
 
 def token_request_params(upstream: UpstreamSettings, preset: Preset, resource: str) -> dict[str, str]:

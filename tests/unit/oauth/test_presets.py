@@ -87,6 +87,13 @@ def test_entra_knows_people_by_tenant_and_object_id_unless_the_settings_say_othe
     assert presets.claim_names(own).label == ("name",)
 
 
+def test_entra_is_redirected_to_localhost_unless_the_settings_say_otherwise() -> None:
+    assert presets.redirect_address(IdentitySettings(URL, "c", "entra")) == "http://localhost:0/callback"
+    assert presets.redirect_address(IdentitySettings(URL, "c")) == "http://127.0.0.1:0/callback"
+    own = IdentitySettings(URL, "c", "entra", redirect="http://127.0.0.1:8400/x")
+    assert presets.redirect_address(own) == "http://127.0.0.1:8400/x"
+
+
 def test_a_domain_means_nothing_where_every_tenant_may_enter() -> None:
     def identity(tenant: str, **required: str) -> IdentitySettings:
         issuer = f"https://login.microsoftonline.com/{tenant}/v2.0"
