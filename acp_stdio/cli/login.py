@@ -12,6 +12,7 @@ from acp_stdio.cli.render import Output
 from acp_stdio.cli.times import ago, local
 from acp_stdio.errors import EXIT_OK, Failure
 from acp_stdio.identity.model import Session
+from acp_stdio.settings.model import Settings, UpstreamSettings
 
 EXAMPLES = """\
   acp-stdio login                   opens the browser, then says who signed in
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0 signed in and accepted everywhere; else the code of the first failure."""
-    from acp_stdio.login.flow import prove, sign_in
+    from acp_stdio.login.flow import sign_in
 
     out = output_of(args)
     settings = settings_of(args)
@@ -46,16 +47,41 @@ def run(args: argparse.Namespace) -> int:
         record_event(settings, "login", done.session.account, "", out)
     failures: list[Failure] = []
     upstreams: dict[str, Any] = {}
-    for upstream, found in () if done.already else prove(settings, None):
-        if isinstance(found, Failure):
-            failures.append(found)
-            out.warn(f"{upstream.name}: {found.message}\n{found.advice}".strip())
-            upstreams[upstream.name] = {"accepted": False, "reason": found.reason, "message": found.message}
+    for upstream in () if done.already else settings.upstreams.values():
+        out.talk(f"Asking {upstream.name} whether it knows you…")
+        try:
+            tools = _introduce(settings, upstream, args)
+        except Failure as failure:
+            failures.append(failure)
+            out.warn(f"{upstream.name}: {failure.message}\n{failure.advice}".strip())
+            upstreams[upstream.name] = {"accepted": False, "reason": failure.reason, "message": failure.message}
         else:
-            out.talk(f"{upstream.name}: {found or 'a token was issued and proven'}")
-            upstreams[upstream.name] = {"accepted": True}
+            out.talk(f"{upstream.name} accepts you and offers {tools} tool{'' if tools == 1 else 's'}.")
+            upstreams[upstream.name] = {"accepted": True, "tools": tools}
     _report(out, done.session, upstreams, already=done.already)
     return failures[0].meaning.exit_code if failures else EXIT_OK
+
+
+def _introduce(settings: Settings, upstream: UpstreamSettings, args: argparse.Namespace) -> int:
+    """Reads the upstream's lists as a host would, which fills the catalogue; the number of its tools.
+
+    Raises `Failure`: why it does not accept the person, or could not be asked.
+    """
+    from acp_stdio.runtime.rehearsal import rehearse
+    from acp_stdio.tokens.context import open_context
+    from acp_stdio.tokens.refresh import obtain_token
+
+    target = upstream.url if upstream.url in args.targets else upstream.name
+    options = [f"--config={args.config}"] if args.config else []
+    seen = rehearse([*options, f"--profile={settings.profile}", target], upstream.name)
+    if seen.accepted:
+        return seen.tools
+    obtain_token(open_context(settings, may_prompt=False), upstream)  # says more where the token was the problem
+    raise Failure(
+        "upstream_unreachable",
+        f"You are signed in, but {upstream.url} did not answer as an MCP server should: {seen.problem}",
+        "Check the upstream's url, or try again later.",
+    )
 
 
 def _choices(args: argparse.Namespace) -> Any:

@@ -1,11 +1,9 @@
-"""`run`: the command that a host launches. Reading its words costs no import.
+"""`run`: the command that a host launches. Recognising it costs no import.
 
 What it does is in `runtime.start`; the command line comes here only for `run --help`.
 """
 
-import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
@@ -17,23 +15,7 @@ EXAMPLES = """\
 """
 
 _WITH_VALUE = ("--config", "--profile")
-_SWITCHES = {"-v", "--verbose", "-q", "--quiet", "--json"}
 _ANSWERED_BY_ARGPARSE = {"-h", "--help", "--version"}
-
-
-class RunArguments(NamedTuple):
-    """What `run` was asked for."""
-
-    config: str | None
-    """A file's path, or None for the user's own."""
-    profile: str
-    """Empty where the command line names none."""
-    targets: tuple[str, ...]
-    verbose: bool
-
-
-class UsageError(Exception):
-    """The command line makes no sense; the text says where. Exit code 2."""
 
 
 def wants_run(argv: list[str], *, stdin_is_terminal: bool) -> bool:
@@ -53,33 +35,6 @@ def command_word(argv: list[str]) -> str | None:
         elif not word.startswith("-"):
             return word
     return None
-
-
-def parse(argv: list[str], environ: Mapping[str, str] = os.environ) -> RunArguments:
-    """Reads `[options] [run] [options] [TARGET…]`.
-
-    `ACP_STDIO_CONFIG` and `ACP_STDIO_PROFILE` are the settings' to read. Raises `UsageError` for
-    an option that `run` does not have or a value that is missing.
-    """
-    values = dict.fromkeys(_WITH_VALUE, "")
-    verbose = environ.get("ACP_STDIO_VERBOSE", "") not in ("", "0")
-    words: list[str] = []
-    rest = iter(argv)
-    for word in rest:
-        flag, equals, value = word.partition("=")
-        if flag in _WITH_VALUE:
-            given = value if equals else next(rest, None)
-            if not given:
-                raise UsageError(f"{flag} needs a value")
-            values[flag] = given
-        elif word in _SWITCHES:
-            verbose = verbose or word in ("-v", "--verbose")
-        elif word.startswith("-"):
-            raise UsageError(f"run has no option {word}")
-        else:
-            words.append(word)
-    targets = words[1:] if words[:1] == ["run"] else words
-    return RunArguments(values["--config"] or None, values["--profile"], tuple(targets), verbose)
 
 
 def add_arguments(parser: "argparse.ArgumentParser") -> None:

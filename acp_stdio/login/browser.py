@@ -1,6 +1,7 @@
 """Authorization code with PKCE, through the person's own browser (RFC 8252, RFC 7636, RFC 9700)."""
 
 import hmac
+import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -101,11 +102,12 @@ def _parameters(wanted: Wanted, choices: BrowserChoices, nonce: str) -> dict[str
 
 
 def _by_browser(loopback: Loopback, choices: BrowserChoices, talk: Talk) -> Taken:
-    opened = choices.opener is not None and choices.opener(loopback.start_url)
-    first = "Your browser should show the sign-in page now. If not, open" if opened else "Open this address to sign in:"
+    opening = choices.opener is not None
+    first = "Opening the sign-in page in your browser. If nothing opens, go to" if opening else "Open this to sign in:"
     talk(f"{first}\n\n  {loopback.start_url}\n")
-    if choices.opener is not None and not opened:
-        talk("No browser could be started here. On another computer's browser, use `login --paste` or `--device`.")
+    if opening:
+        # Beside the waiting: some launchers end at once, others with the browser.
+        threading.Thread(target=_open, args=(loopback.start_url, choices, talk), daemon=True, name="opener").start()
     taken = loopback.wait(choices.timeout)
     if taken is None:
         raise Failure(
@@ -116,9 +118,12 @@ def _by_browser(loopback: Loopback, choices: BrowserChoices, talk: Talk) -> Take
     return taken
 
 
+def _open(url: str, choices: BrowserChoices, talk: Talk) -> None:
+    if choices.opener is not None and not choices.opener(url):
+        talk("No browser could be started here. For one on another computer, use `login --paste` or `--device`.")
+
+
 def _by_hand(url: str, loopback: Loopback, choices: BrowserChoices, talk: Talk) -> Taken:
-    if choices.opener is not None:
-        choices.opener(loopback.start_url)
     talk(f"Open this address to sign in, in a browser on any computer:\n\n  {url}\n")
     talk("At the end the browser shows a page that it cannot load. Copy its whole address from the address bar.")
     assert choices.paste is not None

@@ -1,7 +1,7 @@
 """One sign-in from beginning to end: asked for, granted, proven, stored, tried."""
 
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -9,7 +9,7 @@ import httpx2
 
 from acp_stdio.errors import Failure
 from acp_stdio.identity.claims import account_from_claims, check_required_account, verify_id_token
-from acp_stdio.identity.model import AccessToken, Account, Session
+from acp_stdio.identity.model import Account, Session
 from acp_stdio.login.browser import Ask, BrowserChoices, Granted, Talk, browser_grant
 from acp_stdio.login.client import InteractiveClient
 from acp_stdio.login.device import instructions, request_device_code, wait_for_person
@@ -21,18 +21,14 @@ from acp_stdio.oauth.http import open_client
 from acp_stdio.oauth.keys import signing_keys
 from acp_stdio.oauth.metadata import AuthorizationServer, discover
 from acp_stdio.oauth.presets import check_identity, claim_names, preset_of
-from acp_stdio.settings.model import Flow, Settings, UpstreamSettings
+from acp_stdio.settings.model import Flow, Settings
 from acp_stdio.settings.paths import private_dir
 from acp_stdio.tokens.context import Context, open_context
-from acp_stdio.tokens.refresh import obtain_token
 from acp_stdio.tokens.store_login import store_grant
 from acp_stdio.vault.lock import FileLock
 
 TIMEOUT = 300.0
 """Seconds that the person has for the browser, unless they say otherwise."""
-
-Accepted = Callable[[UpstreamSettings, AccessToken], str]
-"""Shows a proven token to its upstream and fills the catalogue; says what it found. Raises `Failure`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +70,6 @@ def sign_in(settings: Settings, choices: Choices, talk: Talk) -> SignedIn:
             return SignedIn(before, already=True)
         with open_client(settings.network) as http:
             return SignedIn(_sign_in(ctx, http, choices, talk), already=False)
-
-
-def prove(settings: Settings, accepted: Accepted | None) -> Iterator[tuple[UpstreamSettings, str | Failure]]:
-    """Gets each upstream's own token, on the path that calls will take, and shows it there.
-
-    Yields what `accepted` said, or the failure; one upstream's failure does not spare the others.
-    """
-    ctx = open_context(settings, may_prompt=True)
-    for upstream in settings.upstreams.values():
-        try:
-            token = obtain_token(ctx, upstream)
-            yield upstream, accepted(upstream, token) if accepted is not None else ""
-        except Failure as failure:
-            yield upstream, failure
 
 
 @contextmanager

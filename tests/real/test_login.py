@@ -1,5 +1,6 @@
 """A person signs in against a certified OpenID provider, with our own command in a process of its own."""
 
+import contextlib
 import os
 import re
 import signal
@@ -29,7 +30,8 @@ def upstream() -> Iterator[str]:
 def idp(upstream: str) -> Iterator[OidcProvider]:
     with oidc_provider(resources=[upstream]) as provider:
         yield provider
-        leaks.remember(*provider.issued())
+        with contextlib.suppress(OSError):  # a test may have ended it
+            leaks.remember(*provider.issued())
 
 
 @pytest.fixture
@@ -89,18 +91,18 @@ def test_the_device_flow_signs_in_and_opens_no_browser(machine: Machine, idp: Oi
     with machine.start("login", "--device") as process:
         assert process.stderr is not None
         told = ""
-        for line in process.stderr:
+        while "whoever started it" not in told:
+            line = process.stderr.readline()
+            assert line, told
             told += line
-            if match := re.search(r"^\s+([A-Z]{4}-[A-Z]{4})$", line):
-                break
-        else:
-            pytest.fail(f"no code was shown: {told}")
+        match = re.search(r"^\s+([A-Z]{4}-[A-Z]{4})$", told, re.MULTILINE)
+        assert match is not None
         address = re.search(r"https?://\S+", told)
         assert address is not None
         human.sign_in(address[0], "alice", user_code=match[1])
         out, err = process.communicate(timeout=PATIENCE)
     assert "Signed in as alice@example.com" in out, err
-    assert "Never give this code to anybody" in err
+    assert "Never give this code to anybody" in told + err
     assert not machine.seen.exists()
     assert _signed_in(machine)
     _no_token_anywhere(machine, idp, out, err)
@@ -114,7 +116,8 @@ def test_a_no_at_the_device_page_is_exit_7(machine: Machine) -> None:
             line = process.stderr.readline()
             assert line, told
             told += line
-        human.sign_in(match[1], "alice", decline=True)
+        with contextlib.suppress(human.Stuck):  # the provider offers to type another code
+            human.sign_in(match[1], "alice", decline=True)
         process.communicate(timeout=PATIENCE)
     assert process.returncode == 7
     assert not _signed_in(machine)
@@ -153,7 +156,7 @@ def test_another_person_replaces_the_first_whose_grant_is_revoked(machine: Machi
     assert revocations(idp.log()) >= 1
 
 
-@pytest.mark.parametrize("path", ["/token", "/.well-known/oauth-authorization-server"])
+@pytest.mark.parametrize("path", ["/token", "/jwks"])
 def test_an_identity_provider_in_trouble_is_exit_5_and_keeps_nothing(
     path: str, machine: Machine, idp: OidcProvider
 ) -> None:
@@ -175,6 +178,7 @@ def test_a_fixed_port_is_used(machine: Machine) -> None:
         assert "Signed in as alice@example.com" in done.stdout, done.stderr
     assert machine.seen.read_text().count(f"http://127.0.0.1:{port}/") == 2
     with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", port))
         other.listen()
         done = machine.run("login", "--force")

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from acp_stdio.cli.run import RunArguments, UsageError, parse, wants_run
+from acp_stdio.cli.run import wants_run
+from acp_stdio.runtime.arguments import RunArguments, UsageError, parse
 
 
 @pytest.mark.parametrize(
@@ -33,12 +34,12 @@ def test_the_command_is_recognised(argv: list[str], terminal: bool, expected: bo
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [
-        ([], RunArguments(None, "", (), False)),
-        (["run"], RunArguments(None, "", (), False)),
-        (["run", "finance", "hr"], RunArguments(None, "", ("finance", "hr"), False)),
-        (["run", "run"], RunArguments(None, "", ("run",), False)),
+        ([], RunArguments(None, "default", (), False)),
+        (["run"], RunArguments(None, "default", (), False)),
+        (["run", "finance", "hr"], RunArguments(None, "default", ("finance", "hr"), False)),
+        (["run", "run"], RunArguments(None, "default", ("run",), False)),
         (["--config", "a b.toml", "run", "--profile=work", "-v"], RunArguments("a b.toml", "work", (), True)),
-        (["run", "https://x.example/mcp", "-q"], RunArguments(None, "", ("https://x.example/mcp",), False)),
+        (["run", "https://x.example/mcp", "-q"], RunArguments(None, "default", ("https://x.example/mcp",), False)),
     ],
 )
 def test_the_words_are_read_in_any_order(argv: list[str], expected: RunArguments) -> None:
@@ -58,6 +59,8 @@ def test_a_word_that_makes_no_sense_is_an_error(argv: list[str]) -> None:
 
 def test_reading_the_words_imports_nothing_heavy() -> None:
     heavy = ["argparse", "dataclasses", "json", "logging", "httpx2", "keyring", "authlib", "platformdirs"]
-    script = f"import sys; import acp_stdio.cli.run; print([m for m in {heavy} if m in sys.modules])"
+    script = (
+        f"import sys; import acp_stdio.__main__, acp_stdio.cli.run; print([m for m in {heavy} if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
