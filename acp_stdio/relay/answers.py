@@ -114,6 +114,15 @@ def failure_of(ending: Ending, upstream: str, *, modern: bool) -> tuple[Failure,
     )
 
 
+def only_modern(upstream: str) -> Failure:
+    """A legacy host in front of a server that speaks the modern era alone."""
+    return Failure(
+        "era_mismatch",
+        f"{upstream} speaks MCP {methods.MODERN_VERSIONS[0]} only, and this application an earlier revision.",
+        "Update the application.",
+    )
+
+
 def _scope_option(challenge: str) -> str:
     _, found, rest = challenge.partition('scope="')
     scope = rest.partition('"')[0]

@@ -31,7 +31,8 @@ class Desk:
         call_timeout: float = 230.0,
         patience: float | None = None,
     ) -> None:
-        """`patience` replaces both short waits: a rehearsal wants the live answer, not a quick one."""
+        """With `patience` (seconds, in place of both short waits) only the upstream's own answers count:
+        nothing is made up where it gives none."""
         self.agent = Agent()
         self.modern = False
         self.strange = not catalogue
@@ -41,6 +42,7 @@ class Desk:
         self._signed_in = signed_in
         self._helpers = helpers
         self._call_timeout = call_timeout
+        self._makes_up = patience is None
         self._era_wait = ERA_WAIT if patience is None else patience
         self._list_wait = LIST_WAIT if patience is None else patience
         self._session = LegacySession()
@@ -111,7 +113,7 @@ class Desk:
             self._drop(row)
             return self._session.stream_ended(None, now)
         if row.purpose is Purpose.LIST and phase in (Phase.HELD, Phase.POSTED):
-            served = self._serve_list(row, made_up=opening == answers.NOTHING_SENT)
+            served = self._serve_list(row, made_up=self._makes_up and opening == answers.NOTHING_SENT)
             if served:
                 self._drop(row)
                 return served
@@ -127,9 +129,10 @@ class Desk:
         self._drop(row)
         commands: list[Command] = []
         if waits and row.id is not None:
-            legacy = row.method == methods.INITIALIZE
-            made = self._made_up_initialize() if legacy else handshake.discover_result()
-            commands.append(ToHost(frames.answer(row.id, made)))
+            if self._makes_up:
+                commands.append(ToHost(frames.answer(row.id, self._made_up_handshake(row))))
+            else:
+                commands.append(ToHost(self._refusal(row.id, row.method, failure, opening)))
         if row.method == methods.INITIALIZE:
             self._session.lose()
             commands += self._fail_held(failure, opening, now)
@@ -167,6 +170,9 @@ class Desk:
     def _made_up_initialize(self) -> bytes:
         known = next((v for k, v in self._catalogue.items() if k.startswith("initialize ") and v != NO_ERA), None)
         return handshake.initialize_result(self._session.asked, known)
+
+    def _made_up_handshake(self, row: Row) -> bytes:
+        return self._made_up_initialize() if row.method == methods.INITIALIZE else handshake.discover_result()
 
     def _learn(self, key: str, result: bytes) -> Learn:
         self._catalogue[key] = result

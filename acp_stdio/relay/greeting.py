@@ -83,8 +83,12 @@ class Greeter(Desk):
         if not version:
             self._session.state = State.CLOSED
             why = Failure("upstream_unreachable", f"{self._upstream} refused to open a session.", "Try again later.")
+            refusal = frame.raw
+            if handshake.is_modern_error(frame.raw):
+                why = answers.only_modern(self._upstream)
+                refusal = self._refusal(row.id or b"null", row.method, why, answers.NOTHING_DONE)
             if waits:
-                commands.append(ToHost(frame.raw))
+                commands.append(ToHost(refusal))
             return commands + self._fail_held(why, answers.NOTHING_SENT, now)
         self._session.version, self._session.state = version, State.GREETED
         assert frame.result is not None

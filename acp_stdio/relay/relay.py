@@ -220,6 +220,7 @@ class Relay(Greeter):
             commands += self._open_stream()
         return commands
 
+    @property
     def waiting(self) -> bool:
         """Whether `tick` has anything to look at."""
         return bool(self._rows) or self._session.stream_at is not None
@@ -231,8 +232,7 @@ class Relay(Greeter):
         if row.purpose is Purpose.HANDSHAKE and row.key in self._by_id:
             assert row.id is not None
             self._forget_id(row)  # the live answer is learned when it comes
-            made = self._made_up_initialize() if row.method == methods.INITIALIZE else handshake.discover_result()
-            return [ToHost(frames.answer(row.id, made))]
+            return [ToHost(frames.answer(row.id, self._made_up_handshake(row)))]
         if row.id is None or row.phase in (Phase.CANCELLED, Phase.SERVED):
             self._drop(row)
             return [Abort(row.call)]

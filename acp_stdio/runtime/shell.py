@@ -217,6 +217,8 @@ class Shell:
         now = self._loop.time()
         if before is not None:
             log.info("the sign-in ended or changed")
+            if session is None or session.ended_because == "logout":
+                self._catalogue.clear()  # the last account's lists are served until logout, no longer
             self._carry_out(self._relay.signed_out(signed_out(session), now))
         if generation is not None:
             log.info("signed in")
