@@ -8,6 +8,7 @@ session (RFC 6749 section 5.2), and only after looking whether somebody stored a
 
 import contextlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
 
@@ -48,8 +49,9 @@ def obtain_token(
         with ctx.renewing(LOCK_TIMEOUT, cancelled):
             session, grant = _stored(ctx)
             _fits(ctx, session, upstream)
-            session, response, sent_at = _renew(ctx, provider, session, grant, upstream, on_sent)
-        return _proven(provider, session, upstream, response, sent_at, rejected)
+            with ThreadPoolExecutor(1) as shield:  # a Ctrl-C here waits: half a rotation is a lost session
+                renewed = shield.submit(_renew, ctx, provider, session, grant, upstream, on_sent).result()
+        return _proven(provider, upstream, rejected, *renewed)
 
 
 def _signed_in(session: Session | None) -> Session:
@@ -114,7 +116,7 @@ def _renew(
     sent_at = ctx.clock()
     on_sent()
     _change(ctx, session, lambda now: replace(now, in_flight_since=cut_off or sent_at))
-    lost, newer = cut_off > 0, False
+    lost, repeated, newer = cut_off > 0, False, False
     resource = session.resources.get(upstream.name, upstream.url)
     while True:
         try:
@@ -125,8 +127,8 @@ def _renew(
                 _change(ctx, session, lambda now: replace(now, in_flight_since=0.0))
             raise
         except TokenError as error:
-            if error.kind == "answer_lost" and not lost:
-                lost = True  # IdPs with a grace period take the old token once more
+            if error.kind == "answer_lost" and not repeated:
+                lost = repeated = True  # IdPs with a grace period take the old token once more
                 continue
             if error.kind == "invalid_grant":
                 found = None if newer else _newer(ctx, grant)
@@ -207,11 +209,11 @@ def _kept(error: TokenError) -> Failure:
 
 def _proven(
     provider: Provider,
-    session: Session,
     upstream: UpstreamSettings,
+    rejected: str | None,
+    session: Session,
     response: TokenResponse,
     sent_at: float,
-    rejected: str | None,
 ) -> AccessToken:
     token = provider.prove(response, upstream, session, sent_at)
     if rejected == fingerprint(token.value):

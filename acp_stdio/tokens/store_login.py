@@ -46,17 +46,32 @@ def store_grant(
             obtained_at=session.obtained_at,
             generation=session.generation,
         )
-        ctx.vault.save(grant)
-        with ctx.session.lock():
-            if ctx.session.read_next() != session:
-                raise signed_out(ctx.session.read())  # a logout took it back; it waits for us to delete the grant
-            ctx.session.promote()
+        try:
+            ctx.vault_of(grant.issuer, grant.client_id).save(grant)
+            with ctx.session.lock():
+                if ctx.session.read_next() != session:  # a logout took it back
+                    raise signed_out(ctx.session.read())
+                ctx.session.promote()
+        except BaseException:  # a keyring that refuses, a Ctrl-C: the caller revokes what it brought
+            _undo(ctx, grant, previous)
+            raise
         if previous is not None and (previous.issuer, previous.client_id) != (grant.issuer, grant.client_id):
             with contextlib.suppress(Failure):  # kept under another key, so it was not replaced
                 ctx.vault_of(previous.issuer, previous.client_id).delete()
     if previous is not None and previous.refresh_token != grant.refresh_token:
         _revoke(ctx, previous)
     return session
+
+
+def _undo(ctx: Context, grant: Grant, previous: Grant | None) -> None:
+    """Puts the old sign-in back. Where that fails, the announced session tells the next refresh what is stored."""
+    with contextlib.suppress(Failure):
+        if previous is not None:
+            ctx.vault_of(previous.issuer, previous.client_id).save(previous)
+        if previous is None or (previous.issuer, previous.client_id) != (grant.issuer, grant.client_id):
+            ctx.vault_of(grant.issuer, grant.client_id).delete()
+        with ctx.session.lock():
+            ctx.session.forget_next()
 
 
 def _previous(ctx: Context) -> Grant | None:
@@ -99,9 +114,9 @@ def _announce(
 
 
 def _revoke(ctx: Context, previous: Grant) -> None:
-    """Best effort: nobody can use the replaced grant any more, it only should not live on at the IdP."""
+    """Best effort, and a Ctrl-C skips it: the new login stands, the old one only should not live on at the IdP."""
     with (
-        contextlib.suppress(Failure),
+        contextlib.suppress(Failure, KeyboardInterrupt),
         contextlib.closing(ctx.provider(previous.issuer, previous.client_id)) as provider,
     ):
         provider.prepare()

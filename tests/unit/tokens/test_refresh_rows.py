@@ -1,5 +1,7 @@
 """The refresh transaction against a scripted identity provider: each answer and what follows from it."""
 
+import os
+import signal
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -61,6 +63,14 @@ ROWS = [
         [refuses("answer_lost"), ok("rt-2")],
         "at-1",
         "rt-2",
+        spent=("rt-0", "rt-0"),
+    ),
+    Row(
+        "lost after a killed process, then granted",
+        [refuses("answer_lost"), ok("rt-2")],
+        "at-1",
+        "rt-2",
+        cut_off=9900.0,
         spent=("rt-0", "rt-0"),
     ),
     Row(
@@ -298,6 +308,19 @@ def test_a_reader_that_is_gone_when_we_say_sent_stops_it_unspent(tmp_path: Path)
     with pytest.raises(Cancelled):
         obtain_token(world.ctx, FINANCE, on_sent=gone)
     assert world.now() == SESSION
+
+
+def test_a_ctrl_c_during_the_rotation_waits_until_it_is_stored(tmp_path: Path) -> None:
+    def pressed(world: World) -> TokenResponse:
+        os.kill(os.getpid(), signal.SIGINT)
+        return ok("rt-1")(world)
+
+    world = World(tmp_path, [pressed])
+    with pytest.raises(KeyboardInterrupt):
+        world.obtain()
+    assert world.stored() == "rt-1"
+    assert world.now().in_flight_since == 0.0
+    assert world.closed == 1
 
 
 def test_who_goes_away_after_sending_does_not_stop_the_saving(tmp_path: Path) -> None:

@@ -120,31 +120,41 @@ def test_a_logout_during_the_login_wins(tmp_path: Path) -> None:
         login(world)
     assert not world.now().signed_in
     world.memory.saved = None
-    sign_out(world.ctx)
-    assert world.revoked == ["rt-new"]
+    assert sign_out(world.ctx).revocation == "revoked"
     assert world.stored() is None
 
 
 @pytest.mark.parametrize("step", ["before the grant is stored", "after the grant is stored"])
-def test_a_login_killed_at_any_step_leaves_the_old_one_or_the_new_one(tmp_path: Path, step: str) -> None:
+def test_a_ctrl_c_at_any_step_leaves_the_old_login(tmp_path: Path, step: str) -> None:
     world = World(tmp_path, [ok("rt-1")])
 
-    class Killed(BaseException):
-        pass
-
-    def die() -> None:
-        raise Killed
+    def press() -> None:
+        world.memory.saving = world.memory.saved = None
+        raise KeyboardInterrupt
 
     if step.startswith("before"):
-        world.memory.saving = die
+        world.memory.saving = press
     else:
-        world.memory.saved = die
-    with pytest.raises(Killed):
+        world.memory.saved = press
+    with pytest.raises(KeyboardInterrupt):
         login(world, account=INTERN)
-    world.memory.saving = world.memory.saved = None
-    token = world.obtain()
-    now = world.now()
-    if step.startswith("before"):
-        assert (token.generation, now.account, world.spent) == (3, SARAH, ["rt-0"])
-    else:
-        assert (token.generation, now.account, world.spent) == (4, INTERN, ["rt-new"])
+    assert (world.now(), world.stored()) == (SESSION, "rt-0")
+    assert world.session.read_next() is None
+    assert world.revoked == [], "the old one is in use; the new one is the caller's to give back"
+    assert world.obtain().generation == 3
+
+
+def test_a_ctrl_c_in_a_first_login_leaves_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path, [])
+    world.session.path.unlink()
+    world.memory.delete(*world.memory.keys())
+
+    def press() -> None:
+        raise KeyboardInterrupt
+
+    world.memory.saved = press
+    with pytest.raises(KeyboardInterrupt):
+        login(world)
+    assert world.memory.keys() == set()
+    assert world.session.read() is None
+    assert world.session.read_next() is None
