@@ -12,7 +12,7 @@ from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import IO, Final
 from urllib.error import HTTPError
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urljoin
 from urllib.request import (
     HTTPCookieProcessor,
     HTTPRedirectHandler,
@@ -28,6 +28,8 @@ ACCOUNT_VARIABLE: Final = "ACP_DEMO_ACCOUNT"
 SEEN_VARIABLE: Final = "ACP_DEMO_SEEN"
 PATIENCE: Final = 15.0
 """Seconds for one page: the way back ends only when the token is stored."""
+
+REDIRECTS: Final = 5
 
 
 class _StayHere(HTTPRedirectHandler):
@@ -81,17 +83,27 @@ class Human:
             with answer:
                 return answer.code, answer.headers.get("Location", ""), answer.read().decode()
 
+    def follow(self, url: str) -> tuple[str, int, str, str]:
+        """Goes where `url` leads: the last address, and its status, `Location` and body."""
+        status, location, body = self.send(url)
+        for _ in range(REDIRECTS):
+            if not location:
+                break
+            url = urljoin(url, location)
+            status, location, body = self.send(url)
+        return url, status, location, body
+
     def sign_in(
         self, url: str, account: str, password: str, answer: str = "sign-in", code: str = ""
     ) -> tuple[int, str, str]:
         """Fills in the form behind `url` and presses a button."""
-        status, location, body = self.send(url)
+        page, status, location, body = self.follow(url)
         if status != 200:
             return status, location, body
         filled = {"account": account, "password": password, "answer": answer}
         if code:
             filled["user_code"] = code
-        return self.send(url, {**_Page(body).hidden, **filled})
+        return self.send(page, {**_Page(body).hidden, **filled})
 
 
 def words(body: str) -> str:
@@ -104,7 +116,7 @@ def main(argv: list[str]) -> None:
     person = PEOPLE[os.environ[ACCOUNT_VARIABLE]]
     status, location, body = human.sign_in(argv[0], person.account, person.password)
     if status in (302, 303):
-        _, _, body = human.send(location)
+        _, _, _, body = human.follow(location)
     Path(os.environ[SEEN_VARIABLE]).write_text(words(body), encoding="utf-8")
 
 

@@ -51,23 +51,27 @@ class Parts:
         return Agent(desk.person.account, desk.environment())
 
     def command(self, desk: Desk, *words: str) -> str:
-        """One of the product's commands on that desk; its last line. Raises `ChildError` if it fails."""
-        done = subprocess.run(
-            [sys.executable, "-m", "acp_stdio", *words],
-            env=desk.environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            timeout=COMMAND_SECONDS,
-            start_new_session=True,
-            check=False,
-        )
-        said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        """One of the product's commands on that desk; its result. Raises `ChildError` if it fails."""
+        name = f"acp-stdio {words[0]}"
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "acp_stdio", *words],
+                env=desk.environment(),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                encoding="utf-8",
+                timeout=COMMAND_SECONDS,
+                start_new_session=True,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as late:
+            said = b"".join(part for part in (late.stderr, late.stdout) if part).decode(errors="replace")
+            raise ChildError(f"{name} did not end within {COMMAND_SECONDS:.0f} s: {said.strip()}") from None
         if done.returncode:
-            words_said = " ".join(said[-4:])
-            raise ChildError(f"acp-stdio {words[0]} ended with exit code {done.returncode}: {words_said}")
-        return said[-1] if said else ""
+            said = " ".join((done.stderr + done.stdout).split())
+            raise ChildError(f"{name} ended with exit code {done.returncode}: {said}")
+        return done.stdout.strip()
 
     def disable(self, idp: Mapping[str, Any], account: str) -> None:
         """What the administrator does when somebody leaves."""

@@ -21,7 +21,8 @@ from acp_stdio.demo.stage import RECHECK_SECONDS, Desk
 from acp_stdio.demo.voice import Voice
 
 LINE_SECONDS: Final = 5.0
-OUT_SECONDS: Final = RECHECK_SECONDS + 7.0
+LEAVER_SECONDS: Final = RECHECK_SECONDS + 7.0
+LOGOUT_SECONDS: Final = 3.0
 """How long the demo waits for a refusal before it says that there was none."""
 AGENT: Final = f"agent={AGENT_NAME}/{AGENT_VERSION}"
 
@@ -130,16 +131,15 @@ class Story:
     def one_key_for_everybody(self) -> None:
         self._voice.chapter(1, "The usual way: one API key in everybody's configuration")
         facts = self._keyed.facts
-        with ThreadPoolExecutor(2) as pool:
-            report = pool.submit(self._parts.ask_with_key, facts, "quarterly_report", quarter="Q3")
-            salary = pool.submit(self._parts.ask_with_key, facts, "salary", person="ceo")
-        self._told("sarah asks for the Q3 report", report.result())
-        self._told("intern asks for the CEO's pay", salary.result())
+        report = self._parts.ask_with_key(facts, "quarterly_report", quarter="Q3")
+        self._told("sarah asks for the Q3 report", report)
+        salary = self._parts.ask_with_key(facts, "salary", person="ceo")
+        self._told("intern asks for the CEO's pay", salary)
         lines = [self._keyed.next_line(), self._keyed.next_line()]
         self._show_log(lines)
         everybody = f"user={SERVICE_ACCOUNT} "
         self._check(all(everybody in line for line in lines), "the log should know nothing but the service account")
-        self._check(not salary.result().refused, "with the shared key the intern should have got an answer")
+        self._check(not salary.refused, "with the shared key the intern should have got an answer")
         self.outcome.log_with_api_key = lines
         self._voice.pity("Two people, one name. Nobody can tell who read the CEO's pay.")
 
@@ -153,10 +153,10 @@ class Story:
             desk.furnish(self._idp["issuer"], self._personal.facts["url"])
         with ThreadPoolExecutor(2) as pool:
             said = list(pool.map(self._parts.login, self._desks.values()))
-        for desk, last_line in zip(self._desks.values(), said, strict=True):
+        for desk, result in zip(self._desks.values(), said, strict=True):
             person = desk.person
             page = desk.page_seen.read_text(encoding="utf-8") if desk.page_seen.exists() else ""
-            self._voice.quote(f"{person.account}'s terminal", last_line)
+            self._voice.quote(f"{person.account}'s terminal", result)
             self._voice.quote(f"{person.account}'s browser", page)
             self._check(person.email in page, f"the browser should say that {person.email} is signed in")
             live = self._parts.live_sign_ins(self._idp, person.account)
@@ -190,9 +190,9 @@ class Story:
     def the_leaver_is_out(self) -> None:
         self._voice.chapter(4, "sarah leaves: her account is disabled at the IdP, and nothing else is done")
         agent = self._agents["sarah"]
-        served = self._served_until(lambda: self._parts.disable(self._idp, "sarah"), "sarah")
-        self._voice.quote("sarah's running agent", served.text)
-        self._check(served.reason == "login_required", f"the refusal should be login_required, not {served.reason!r}")
+        refused = self._served_until(lambda: self._parts.disable(self._idp, "sarah"), "sarah", LEAVER_SECONDS)
+        self._voice.quote("sarah's running agent", refused.text)
+        self._check(refused.reason == "login_required", f"the refusal should be login_required, not {refused.reason!r}")
         self._check(agent.call("quarterly_report", quarter="Q2").refused, "sarah should stay out")
         control = self._agents["intern"].call("quarterly_report", quarter="Q3")
         self._check(not control.reason, "only sarah left; the intern's calls should still reach the backend")
@@ -212,7 +212,7 @@ class Story:
             nonlocal said
             said = self._parts.logout(self._desks["intern"])
 
-        refused = self._served_until(logout, "intern")
+        refused = self._served_until(logout, "intern", LOGOUT_SECONDS)
         self._voice.quote("intern's terminal", said)
         self._voice.quote("intern's running agent", refused.text)
         self._check(refused.reason == "login_required", f"the reason should be login_required, not {refused.reason!r}")
@@ -221,7 +221,7 @@ class Story:
         self._check(not self._personal.rest(), "after the logout nothing should reach the backend")
         seconds = self.outcome.seconds_until_refused["intern"]
         self._check(seconds <= 1.0, f"the running agent should be out within a second, not {seconds:.1f} s")
-        self._voice.good(f"Refused {seconds:.1f} s after the logout; revoked at the IdP.")
+        self._voice.good(f"Refused {seconds:.1f} s after the command had ended; revoked at the IdP.")
 
     def the_trail_agrees(self) -> None:
         self._voice.chapter(6, "The audit trail on each computer")
@@ -247,7 +247,7 @@ class Story:
 
     # What steps share
 
-    def _served_until(self, change: Callable[[], None], account: str) -> Answer:
+    def _served_until(self, change: Callable[[], None], account: str, patience: float) -> Answer:
         """Calls through the running agent until it is refused; each call before that is a line in the log."""
         agent, person = self._agents[account], self._desks[account].person
         before = agent.call("quarterly_report", quarter="Q1")
@@ -255,14 +255,14 @@ class Story:
         self._personal.next_line()
         change()
         started = time.monotonic()
-        while time.monotonic() - started < OUT_SECONDS:
+        while time.monotonic() - started < patience:
             answer = agent.call("quarterly_report", quarter="Q1")
             if answer.reason:
                 self.outcome.seconds_until_refused[account] = round(time.monotonic() - started, 2)
                 return answer
             self._check(f"user={person.email} " in self._personal.next_line(), "the log should name the caller")
             time.sleep(0.1)
-        raise StepFailed(self._step, f"{account}'s agent was still served after {OUT_SECONDS:.0f} s")
+        raise StepFailed(self._step, f"{account}'s agent was still served after {patience:.0f} s")
 
     def _named(self, line: str, person: Person, tool: str, outcome: str) -> None:
         for part in (f"user={person.email}", f"sub={person.sub}", AGENT, f"tool={tool}", f"outcome={outcome}"):

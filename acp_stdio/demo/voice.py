@@ -59,17 +59,18 @@ class Voice:
             break_on_hyphens=False,
         )
         for line in lines:
-            if not style or not self._colour:
-                self._write(line)
-                continue
-            words = (
-                self._styled(word, "name" if highlight and word.startswith(highlight) else style)
-                for word in line.split(" ")
+            indent = line[: len(line) - len(line.lstrip())]
+            before, mark, after = line[len(indent) :].partition(highlight) if highlight else (line.lstrip(), "", "")
+            name, space, after = after.partition(" ")
+            self._write(
+                indent
+                + self._styled(before, style)
+                + self._styled(mark + name, "name")
+                + self._styled(space + after, style)
             )
-            self._write(" ".join(words))
 
     def _styled(self, text: str, style: str) -> str:
-        return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self._colour and text else text
+        return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self._colour and style and text else text
 
     def _write(self, text: str) -> None:
         if self._stream is not None:

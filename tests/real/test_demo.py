@@ -183,24 +183,25 @@ class TheTrailIsGone(Parts):
 
 
 @pytest.mark.parametrize(
-    ("broken", "step"),
+    ("broken", "step", "why"),
     [
-        (NobodyAsks, "one_key_for_everybody"),
-        (NobodySignsIn, "everybody_signs_in"),
-        (TheWrongPersonSignsIn, "everybody_signs_in"),
-        (TheBackendLogsNoNames, "the_log_names_the_person"),
-        (TheBackendAnswersTheIntern, "the_log_names_the_person"),
-        (TheLeaverKeepsTheAccount, "the_leaver_is_out"),
-        (TheIdpIsDownInstead, "the_leaver_is_out"),
-        (LogoutDoesNothing, "logout_ends_it"),
-        (LogoutForgetsToRevoke, "logout_ends_it"),
-        (TheTrailIsGone, "the_trail_agrees"),
+        (NobodyAsks, "one_key_for_everybody", "said nothing"),
+        (NobodySignsIn, "everybody_signs_in", "browser should say"),
+        (TheWrongPersonSignsIn, "everybody_signs_in", "browser should say"),
+        (TheBackendLogsNoNames, "the_log_names_the_person", "log should say user=sarah"),
+        (TheBackendAnswersTheIntern, "the_log_names_the_person", "refused the intern"),
+        (TheLeaverKeepsTheAccount, "the_leaver_is_out", "still served"),
+        (TheIdpIsDownInstead, "the_leaver_is_out", "not 'idp_unreachable'"),
+        (LogoutDoesNothing, "logout_ends_it", "still served"),
+        (LogoutForgetsToRevoke, "logout_ends_it", "revoked at the IdP"),
+        (TheTrailIsGone, "the_trail_agrees", "trail should hold"),
     ],
 )
-def test_a_broken_part_is_noticed_at_its_step(broken: type[Parts], step: str, tmp_path: Path) -> None:
+def test_a_broken_part_is_noticed_at_its_step(broken: type[Parts], step: str, why: str, tmp_path: Path) -> None:
     with Story(broken(tmp_path), Voice(None)) as story, pytest.raises(StepFailed) as failed:
         story.tell()
     assert failed.value.step == step
+    assert why in failed.value.why
 
 
 def test_a_failed_story_is_exit_code_1_and_names_the_step(tmp_path: Path) -> None:
