@@ -38,6 +38,7 @@ REASONS: Final[dict[str, Meaning]] = {
     "upstream_unreachable": Meaning(EXIT_NETWORK, 4502),
     "idp_unreachable": Meaning(EXIT_NETWORK, 4503),
     "timeout": Meaning(EXIT_NETWORK, 4504),
+    "era_mismatch": Meaning(EXIT_NETWORK, 4505),
     "audit_unavailable": Meaning(EXIT_AUDIT, 4507),
     "configuration_invalid": Meaning(EXIT_CONFIGURATION, 4500),
 }

@@ -94,6 +94,6 @@ class AccessToken:
     issued_at: float
     expires_at: float
     """Epoch seconds, from `expires_in` and our clock at the time of the answer."""
-    token_type: str = "Bearer"
+    token_type: str = "Bearer"  # noqa: S105  (RFC 6750, not a password)
     claims: dict[str, Any] = field(default_factory=dict[str, Any])
     """What the trail records: jti, aud, scope, exp, auth_time, sub, azp or client_id."""

@@ -94,7 +94,7 @@ def failure_of(ending: Ending, upstream: str, *, modern: bool) -> tuple[Failure,
         return (
             Failure(
                 "era_mismatch",
-                f"{upstream} does not speak this application's MCP revision {methods.MODERN_VERSIONS[0]} (HTTP {status}).",
+                f"{upstream} does not speak this application's MCP {methods.MODERN_VERSIONS[0]} (HTTP {status}).",
                 "Use an application that speaks MCP 2025-11-25, or update the server.",
             ),
             NOTHING_DONE,

@@ -1,6 +1,7 @@
 """A host and an upstream of the modern era (2026-07-28): stateless, with all its headers."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,11 @@ from acp_stdio.relay.commands import Abort, Learn, Post, Settle, ToHost
 from acp_stdio.wire import frames
 from tests.kit.playbook import MODERN_META, Playbook, hello, only, posts, told
 
-DISCOVERED = {"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}}
+DISCOVERED: dict[str, Any] = {
+    "resultType": "complete",
+    "supportedVersions": ["2026-07-28"],
+    "capabilities": {"tools": {}},
+}
 
 
 def test_a_request_carries_version_method_and_name() -> None:
@@ -120,7 +125,11 @@ def test_a_modern_host_with_a_legacy_server_gets_a_clear_error() -> None:
 def test_a_legacy_host_with_a_modern_server_gets_a_clear_error() -> None:
     book = Playbook()
     posted = book.call_of(book.host(id=0, method="initialize", params=hello()))
-    body = {"jsonrpc": "2.0", "id": 0, "error": {"code": -32022, "message": "use 2026-07-28", "data": {}}}
+    body: dict[str, Any] = {
+        "jsonrpc": "2.0",
+        "id": 0,
+        "error": {"code": -32022, "message": "use 2026-07-28", "data": {}},
+    }
     (answer,) = told(book.ended(posted, 400, body=json.dumps(body).encode()))
     assert answer["error"]["code"] == 4505
     assert "2026-07-28" in answer["error"]["message"]
