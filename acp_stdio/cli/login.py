@@ -4,7 +4,7 @@ import argparse
 import getpass
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from acp_stdio.audit.record import utc
 from acp_stdio.cli.common import output_of, record_event, settings_of
@@ -13,6 +13,9 @@ from acp_stdio.cli.times import ago, local
 from acp_stdio.errors import EXIT_OK, Failure
 from acp_stdio.identity.model import Session
 from acp_stdio.settings.model import Settings, UpstreamSettings
+
+if TYPE_CHECKING:
+    from acp_stdio.login.flow import Choices
 
 EXAMPLES = """\
   acp-stdio login                   opens the browser, then says who signed in
@@ -33,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="sign in again, also as somebody else")
     parser.add_argument("--account", metavar="HINT", default="", help="the account to suggest, such as an address")
     parser.add_argument("--add-scope", metavar="S", action="append", default=[], help="ask for one more scope")
-    parser.add_argument("--timeout", metavar="SECONDS", type=float, default=300.0, help="how long to wait (300)")
+    parser.add_argument("--timeout", metavar="SECONDS", type=_seconds, default=300.0, help="how long to wait (300)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,7 +45,10 @@ def run(args: argparse.Namespace) -> int:
 
     out = output_of(args)
     settings = settings_of(args)
-    done = sign_in(settings, _choices(args), out.talk)
+    choices = _choices(args)
+    # Without a browser of ours the address or the code is all there is: --quiet does not swallow it.
+    alone = choices.flow == "browser" and choices.opener is not None
+    done = sign_in(settings, choices, out.talk if alone else out.warn)
     if not done.already:
         record_event(settings, "login", done.session.account, "", out)
     failures: list[Failure] = []
@@ -84,7 +90,7 @@ def _introduce(settings: Settings, upstream: UpstreamSettings, args: argparse.Na
     )
 
 
-def _choices(args: argparse.Namespace) -> Any:
+def _choices(args: argparse.Namespace) -> "Choices":
     from acp_stdio.login.flow import Choices
     from acp_stdio.login.opener import open_in_browser
 
@@ -97,6 +103,14 @@ def _choices(args: argparse.Namespace) -> Any:
         force=args.force,
         timeout=args.timeout,
     )
+
+
+def _seconds(text: str) -> float:
+    """Raises `ValueError`, which argparse turns into exit code 2."""
+    value = float(text)
+    if not 0 < value <= 3600:
+        raise ValueError
+    return value
 
 
 def _ask(prompt: str) -> str:

@@ -9,7 +9,7 @@ import secrets
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -46,6 +46,30 @@ def bare_upstream() -> Generator[str]:
         finally:
             server.shutdown()
             thread.join()
+
+
+@contextlib.contextmanager
+def mcp_server(issuer: str, register: Callable[[str], None]) -> Generator[str]:
+    """The demo's finance server on the MCP SDK, which takes tokens of `issuer` for itself only.
+
+    `register` is called with its address before that is used, so that the provider knows the resource.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-m", "acp_stdio.demo.finance", "--issuer", issuer, "--until-eof"],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["url"]
+        register(url)
+        try:
+            yield url
+        finally:
+            process.stdin.close()
+            process.wait(PATIENCE)
 
 
 @dataclass

@@ -15,7 +15,7 @@ import pytest
 
 from tests.kit import human, leaks
 from tests.kit.oidc_provider import OidcProvider, oidc_provider
-from tests.kit.signing_in import PATIENCE, Machine, bare_upstream, printed_link, revocations
+from tests.kit.signing_in import PATIENCE, Machine, bare_upstream, mcp_server, printed_link, revocations
 
 pytestmark = pytest.mark.real
 
@@ -57,6 +57,24 @@ def test_the_browser_signs_in_and_the_last_line_says_who_and_where(machine: Mach
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{12}", opened[0])  # nothing of the request shows in `ps`
     assert _signed_in(machine)
     _no_token_anywhere(machine, idp, done.stdout, done.stderr)
+
+
+def test_a_server_that_accepts_the_person_is_named_and_remembered(machine: Machine, idp: OidcProvider) -> None:
+    with mcp_server(idp.issuer, idp.add_resource) as url:
+        machine.upstream, machine.upstream_lines = url, 'scopes = ["finance.read"]'
+        machine.configure()
+        done = machine.run("login")
+        assert done.returncode == 0, done.stderr
+        assert re.search(r"finance accepts you and offers [1-9]\d* tools", done.stderr)
+        assert machine.json("status")["upstreams"][0]["catalogue_age_s"] is not None
+        _no_token_anywhere(machine, idp, done.stdout, done.stderr)
+
+
+def test_a_server_that_is_no_mcp_server_is_said_and_the_sign_in_stands(machine: Machine) -> None:
+    done = machine.run("login")
+    assert done.returncode == 5
+    assert "You are signed in, but" in done.stderr
+    assert _signed_in(machine)
 
 
 def test_a_second_login_says_so_and_opens_nothing(machine: Machine) -> None:
@@ -260,6 +278,17 @@ def test_no_refresh_token_is_said_plainly_and_keeps_nothing(machine: Machine) ->
     assert done.returncode == 5, done.stderr
     assert "no refresh token" in done.stderr
     assert not _signed_in(machine)
+
+
+def test_quiet_still_shows_the_address_that_nobody_opens(machine: Machine) -> None:
+    with machine.start("login", "--no-browser", "--quiet") as process:
+        assert human.sign_in(printed_link(process), "alice").status == 200
+        process.communicate(timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("timeout", ["0", "-1", "inf", "nan", "soon"])
+def test_a_timeout_that_is_none_is_exit_2(timeout: str, machine: Machine) -> None:
+    assert machine.run("login", f"--timeout={timeout}").returncode == 2
 
 
 def test_the_timeout_is_said_and_closes_the_port(machine: Machine) -> None:
