@@ -1,6 +1,7 @@
 """`demo`: the whole story on this computer."""
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -10,9 +11,10 @@ from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from acp_stdio.cli.common import output_of
+from acp_stdio.cli.render import Output, forget_stdout
 from acp_stdio.errors import EXIT_OK, EXIT_UNEXPECTED, EXIT_USAGE, Failure
 
 EXAMPLES = """\
@@ -39,16 +41,30 @@ def run(args: argparse.Namespace) -> int:
             )
         )
         return EXIT_USAGE
+    signal.signal(signal.SIGTERM, _end)
+    stdout: Any = sys.stdout
+    if isinstance(stdout, io.TextIOWrapper):
+        stdout.reconfigure(errors="replace")  # a terminal without check marks must not end the story
+    try:
+        return _tell(output)
+    except BrokenPipeError:  # nobody listens any more, so the story was not told to its end
+        forget_stdout()
+        return EXIT_UNEXPECTED
+
+
+def _tell(output: Output) -> int:
     from acp_stdio.demo.parts import Parts
     from acp_stdio.demo.story import StepFailed, Story
     from acp_stdio.demo.voice import Voice, wants_colour
 
-    signal.signal(signal.SIGTERM, _end)
     silent = output.json or output.quiet
     voice = Voice(None if silent else sys.stdout, wants_colour(sys.stdout, os.environ))
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="acp-stdio-demo-") as folder, Story(Parts(Path(folder)), voice) as story:
-        problem = None
+    problem = None
+    with (
+        tempfile.TemporaryDirectory(prefix="acp-stdio-demo-") as folder,
+        Story(Parts(Path(folder)), voice) as story,
+    ):
         try:
             story.tell()
         except StepFailed as failed:
@@ -58,8 +74,7 @@ def run(args: argparse.Namespace) -> int:
     seconds = round(time.monotonic() - started, 1)
     facts = {"ok": problem is None, "seconds": seconds, **asdict(story.outcome)}
     if problem is not None:
-        facts["failed"] = {"step": problem.step, "why": problem.why}
-        output.result("", facts)
+        output.result("", facts | {"failed": {"step": problem.step, "why": problem.why}})
         output.warn(f"The demo failed at the step {problem.step}: {problem.why}")
         return EXIT_UNEXPECTED
     output.result("" if silent else f"\nAll of this was checked while it happened, in {seconds:.0f} s.", facts)

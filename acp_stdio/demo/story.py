@@ -100,6 +100,8 @@ class Story:
             self._step = step.__name__
             try:
                 step()
+            except BrokenPipeError:
+                raise  # whoever read the story went away
             except (ChildError, OSError, ValueError, KeyError) as error:
                 raise StepFailed(self._step, str(error)) from error
             self.outcome.steps.append(self._step)

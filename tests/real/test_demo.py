@@ -104,6 +104,23 @@ def test_ctrl_c_in_the_middle_leaves_nothing_behind(tmp_path: Path, number: sign
     assert left_behind(tmp_path) == []
 
 
+def test_a_reader_who_goes_away_ends_it_without_a_zero(tmp_path: Path) -> None:
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "acp_stdio", "demo"],
+        env=environment(tmp_path) | {"PYTHONIOENCODING": "ascii"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert demo.stdout is not None
+    assert demo.stderr is not None
+    demo.stdout.readline()
+    demo.stdout.close()
+    assert demo.stderr.read() == b""
+    demo.stderr.close()
+    assert demo.wait(60) == 1
+    assert left_behind(tmp_path) == []
+
+
 class NobodyAsks(Parts):
     """Answers made up instead of calls that were made."""
 
