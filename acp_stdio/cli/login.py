@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     choices = _choices(args)
     # Without a browser of ours the address or the code is all there is: --quiet does not swallow it.
     alone = choices.flow == "browser" and choices.opener is not None
-    done = sign_in(settings, choices, out.talk if alone else out.warn)
+    done = sign_in(settings, choices, out.talk if alone else out.warn, out.detail)
     if not done.already:
         record_event(settings, "login", done.session.account, "", out)
     failures: list[Failure] = []

@@ -55,8 +55,8 @@ class SignedIn:
     """It was there before, and nothing was done."""
 
 
-def sign_in(settings: Settings, choices: Choices, talk: Talk) -> SignedIn:
-    """Signs the person in, or finds that they are.
+def sign_in(settings: Settings, choices: Choices, talk: Talk, detail: Talk = lambda _: None) -> SignedIn:
+    """Signs the person in, or finds that they are. `talk` is for everybody, `detail` for the curious.
 
     Nothing is kept of a sign-in that does not come to its end, whatever ends it: what the identity
     provider issued by then is revoked. Raises `Failure` with any reason, and lets `KeyboardInterrupt` through.
@@ -69,7 +69,7 @@ def sign_in(settings: Settings, choices: Choices, talk: Talk) -> SignedIn:
         if before is not None and not choices.force:
             return SignedIn(before, already=True)
         with open_client(settings.network) as http:
-            return SignedIn(_sign_in(ctx, http, choices, talk), already=False)
+            return SignedIn(_sign_in(ctx, http, choices, talk, detail), already=False)
 
 
 @contextmanager
@@ -101,10 +101,12 @@ def _already(ctx: Context, choices: Choices) -> Session | None:
     return session if grant is not None and grant.generation == session.generation else None
 
 
-def _sign_in(ctx: Context, http: httpx2.Client, choices: Choices, talk: Talk) -> Session:
+def _sign_in(ctx: Context, http: httpx2.Client, choices: Choices, talk: Talk, detail: Talk) -> Session:
     settings, identity = ctx.settings, ctx.settings.identity
     preset = preset_of(identity)
     server = discover(identity.issuer, preset, http, PublicCache(settings.cache_dir))
+    for deviation in server.deviations:
+        detail(f"{server.issuer} deviates from the specifications: {deviation}.")
     wanted = plan(settings, preset, http, choices.extra_scopes, talk)
     client = InteractiveClient(server, http, identity.client_id)
     if choices.flow == "device":

@@ -36,8 +36,9 @@ def machine(tmp_path: Path, entra: EntraIdp) -> Iterator[Machine]:
 
 
 def test_entra_signs_in_and_issues_a_token_for_the_upstream(machine: Machine, entra: EntraIdp) -> None:
-    done = machine.run("login")
+    done = machine.run("login", "--verbose")
     assert "Signed in as alice@example.com" in done.stdout, done.stderr
+    assert "deviates from the specifications: `resource` (RFC 8707) is not sent" in done.stderr
     facts = machine.json("status", "--check")
     assert facts["tenant"] == TENANT
     assert facts["upstreams"][0]["token"]["aud"] in (APP, f"api://{APP}")
