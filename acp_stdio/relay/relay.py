@@ -223,7 +223,8 @@ class Relay(Greeter):
     @property
     def waiting(self) -> bool:
         """Whether `tick` has anything to look at."""
-        return bool(self._rows) or self._session.stream_at is not None
+        endless = float("inf")
+        return self._session.stream_at is not None or any(row.deadline < endless for row in self._rows.values())
 
     def _overdue(self, row: Row, now: float) -> list[Command]:
         row.deadline = now + self._call_timeout

@@ -21,8 +21,10 @@ from acp_stdio.runtime.helper_tools import HelperTools
 from acp_stdio.runtime.keeper import Keeper
 from acp_stdio.runtime.live import LiveFile
 from acp_stdio.runtime.log import log_to
+from acp_stdio.runtime.memory import Memory
 from acp_stdio.runtime.prelude import Prelude
-from acp_stdio.runtime.shell import Shell
+from acp_stdio.runtime.shell import Parts, Shell
+from acp_stdio.runtime.who import Who
 from acp_stdio.settings.model import Settings, UpstreamSettings
 from acp_stdio.tokens.messages import Request
 from acp_stdio.tokens.session_file import SessionFile
@@ -33,8 +35,6 @@ from acp_stdio.wire import frames
 
 REHEARSAL_PATIENCE: Final = 30.0
 """Seconds for which a rehearsal waits for live answers."""
-ORPHAN_CHECK: Final = 0.5
-"""Seconds between two looks at whether our parent still is the one that started us."""
 
 
 def serve(
@@ -67,28 +67,24 @@ def serve(
     live = LiveFile(settings.state_dir, upstream.name)
 
     async def run() -> str:
-        why = ""
         loop = asyncio.get_running_loop()
         origin, target = origin_and_target(upstream.url)
-        shell = Shell(
-            relay,
-            lambda line, closed: Host(stdin, stdout, line, closed, played.leftover),
-            AuthorizedConnector(connect(origin, settings.network, os.environ), origin, upstream.name),
-            target,
-            Keeper(request, session_file, settings.identity.recheck_identity, loop, helper),
-            Trail(settings.audit.path or settings.state_dir / "audit"),
+        keeper = Keeper(request, session_file, settings.identity.recheck_identity, loop, helper)
+        who = Who(keeper, upstream.name)
+        parts = Parts(
             upstream.name,
-            catalogue,
-            catalogue_file,
+            target,
+            AuthorizedConnector(connect(origin, settings.network, os.environ), origin, upstream.name),
+            keeper,
+            Trail(settings.audit.path or settings.state_dir / "audit"),
+            Memory(catalogue, catalogue_file, lambda: who.now_signed_in() is not None),
+            who,
             HelperTools(session_file, settings.state_dir, options, upstream.name),
-            live.name_client,
+            live,
         )
+        shell = Shell(relay, parts, lambda line, closed: Host(stdin, stdout, line, closed, played.leftover))
         with _ended_by_signals(shell.stop, loop):
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_watch_parent, shell.stop)
-                why = await shell.serve()
-                tasks.cancel_scope.cancel()
-        return why
+            return await shell.serve()
 
     live.begin()
     log.info("serving %s", upstream.name)
@@ -98,14 +94,6 @@ def serve(
         return 0
     finally:
         live.end()
-
-
-async def _watch_parent(stop: Callable[[str], None]) -> None:
-    """A host that was killed may leave our stdin open in another child; then its death is our signal."""
-    parent = os.getppid()
-    while os.getppid() == parent:  # noqa: ASYNC110  (nothing signals a parent's death)
-        await anyio.sleep(ORPHAN_CHECK)
-    stop("the host died")
 
 
 @contextmanager
