@@ -3,8 +3,7 @@
 What it does is in `runtime.start`; the command line comes here only for `run --help`.
 """
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # not from typing, whose import takes milliseconds of a start from memory
 if TYPE_CHECKING:
     import argparse
 

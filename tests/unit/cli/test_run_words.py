@@ -58,7 +58,7 @@ def test_a_word_that_makes_no_sense_is_an_error(argv: list[str]) -> None:
 
 
 def test_reading_the_words_imports_nothing_heavy() -> None:
-    heavy = ["argparse", "dataclasses", "json", "logging", "httpx2", "keyring", "authlib", "platformdirs"]
+    heavy = ["argparse", "typing", "dataclasses", "json", "logging", "httpx2", "keyring", "authlib", "platformdirs"]
     script = (
         f"import sys; import acp_stdio.__main__, acp_stdio.cli.run; print([m for m in {heavy} if m in sys.modules])"
     )
