@@ -1,26 +1,30 @@
 """The explicit encrypted file store, for machines without a keyring. Only by configuration.
 
-AES-256-GCM with a random nonce a write; the key is the administrator's, in a 0600 file.
+A record is AES-256-GCM (NIST SP 800-38D) with a random nonce a write and its own name as
+associated data, so that records cannot be swapped; the key is the administrator's, in a 0600 file.
 """
 
-import base64
-import binascii
+import contextlib
 import hashlib
 import os
-import stat
+import threading
 from pathlib import Path
 from typing import Final
 
 from acp_stdio.errors import Failure
 from acp_stdio.secrets import Secret
+from acp_stdio.vault.private_file import Unfit, own_directory, read_key, read_own, sync_directory
 
-KEY_BYTES: Final = 32
-NONCE_BYTES: Final = 12
 _MAGIC: Final = b"acp1"
+_KEY_ID_BYTES: Final = 8
+_HEADER: Final = len(_MAGIC) + _KEY_ID_BYTES
+_NONCE_BYTES: Final = 12
+_LARGEST: Final = 1 << 20
+"""Bytes; a record of ours is a few thousand."""
 
 
 class FileVault:
-    """One encrypted file a key, below `directory`."""
+    """One encrypted file a key, below `directory`. Implements `store.Vault`."""
 
     name = "file"
 
@@ -32,85 +36,102 @@ class FileVault:
         return f"encrypted file in {self._directory}"
 
     def probe(self) -> None:
-        self._key()
+        """Also reads which key each record was written with: a wrong key must show before anything is spent."""
         try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as e:
-            raise self._unusable(f"{self._directory} cannot be made: {e.strerror}") from None
+            key = read_key(self._key_file)
+            own_directory(self._directory)
+            for path in self._directory.glob("*.sealed"):
+                with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+                    self._refuse_other_key(key, path, read_own(path, _LARGEST))
+        except Unfit as e:
+            raise self._unusable(str(e)) from None
 
     def load(self, key: str) -> Secret | None:
-        from cryptography.exceptions import InvalidTag
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
         try:
-            content = self._path(key).read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as e:
-            raise self._unusable(f"it cannot be read: {e.strerror}") from None
-        nonce, sealed = content[len(_MAGIC) : len(_MAGIC) + NONCE_BYTES], content[len(_MAGIC) + NONCE_BYTES :]
-        try:
-            if not content.startswith(_MAGIC):
-                raise InvalidTag
-            return Secret(AESGCM(self._key()).decrypt(nonce, sealed, key.encode()).decode())
-        except InvalidTag:
-            raise self._unusable(f"{self._key_file} is not the key that it was written with") from None
+            return self._opened(key)
+        except Unfit as e:
+            raise self._unusable(str(e)) from None
 
     def save(self, key: str, value: Secret) -> None:
+        """Raises `Failure` and changes nothing where the record at hand was written with another key."""
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         self.probe()
-        nonce = os.urandom(NONCE_BYTES)
-        sealed = AESGCM(self._key()).encrypt(nonce, value.reveal().encode(), key.encode())
-        path = self._path(key)
-        draft = path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
-            with os.fdopen(os.open(draft, flags, 0o600), "wb") as file:
-                file.write(_MAGIC + nonce + sealed)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(draft, path)
+            secret_key = read_key(self._key_file)
+            nonce = os.urandom(_NONCE_BYTES)
+            header = _MAGIC + _key_id(secret_key) + nonce
+            self._replace(
+                self._path(key), header + AESGCM(secret_key).encrypt(nonce, value.reveal().encode(), key.encode())
+            )
+        except Unfit as e:
+            raise self._unusable(str(e)) from None
         except OSError as e:
-            draft.unlink(missing_ok=True)
             raise self._unusable(f"it cannot be written: {e.strerror}") from None
 
     def delete(self, key: str) -> bool:
+        path = self._path(key)
         try:
-            self._path(key).unlink()
+            for draft in self._directory.glob(f"{path.stem}.*.draft"):  # left by a crash
+                draft.unlink(missing_ok=True)
+            path.unlink()
+            sync_directory(self._directory)
         except FileNotFoundError:
             return False
         except OSError as e:
             raise self._unusable(f"it cannot be deleted: {e.strerror}") from None
         return True
 
+    def _opened(self, key: str) -> Secret | None:
+        from cryptography.exceptions import InvalidTag
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        path = self._path(key)
+        secret_key = read_key(self._key_file)
+        try:
+            content = read_own(path, _LARGEST)
+        except FileNotFoundError:
+            return None
+        self._refuse_other_key(secret_key, path, content)
+        sealed = content[_HEADER:]
+        try:
+            text = AESGCM(secret_key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], key.encode())
+        except (InvalidTag, ValueError):
+            raise Unfit(f"{path} is damaged; `acp-stdio login --force` writes it anew") from None
+        return Secret(text.decode())
+
+    def _refuse_other_key(self, secret_key: bytes, path: Path, content: bytes) -> None:
+        """Raises `Unfit` for a record of another key: whoever has that key can still read it. Damage is `load`'s."""
+        if content.startswith(_MAGIC) and content[len(_MAGIC) : _HEADER] != _key_id(secret_key):
+            raise Unfit(f"{path} was written with another key than the one in {self._key_file}")
+
+    def _replace(self, path: Path, content: bytes) -> None:
+        """A crash at any point leaves the old record or the new one."""
+        draft = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.draft")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+        try:
+            with os.fdopen(os.open(draft, flags, 0o600), "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(draft, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                draft.unlink()
+            raise
+        sync_directory(self._directory)
+
     def _path(self, key: str) -> Path:
         return self._directory / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.sealed"
-
-    def _key(self) -> bytes:
-        """The key, from a regular file that is ours alone."""
-        try:
-            file = os.open(self._key_file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-        except OSError as e:
-            raise self._unusable(f"its key file {self._key_file} cannot be opened: {e.strerror}") from None
-        with os.fdopen(file, "rb") as opened:
-            facts = os.fstat(opened.fileno())
-            if not stat.S_ISREG(facts.st_mode):
-                raise self._unusable(f"its key file {self._key_file} is not a regular file")
-            if hasattr(os, "getuid") and (facts.st_uid != os.getuid() or facts.st_mode & 0o077):
-                raise self._unusable(f"its key file {self._key_file} is not ours alone (owner, mode 0600)")
-            text = opened.read(1024)
-        try:
-            key = base64.b64decode(text.strip(), validate=True)
-        except binascii.Error:
-            key = b""
-        if len(key) != KEY_BYTES:
-            raise self._unusable(f"its key file {self._key_file} does not hold 32 bytes as base64")
-        return key
 
     def _unusable(self, why: str) -> Failure:
         return Failure(
             "keyring_locked",
             f"The encrypted file store cannot be used: {why}.",
-            "See [storage] in the configuration.",
+            "Correct that, or see [storage] in the configuration for another key_file or directory.",
         )
+
+
+def _key_id(secret_key: bytes) -> bytes:
+    """Tells a wrong key from a damaged record; says nothing about 32 random bytes."""
+    return hashlib.sha256(b"acp-stdio key id\0" + secret_key).digest()[:_KEY_ID_BYTES]

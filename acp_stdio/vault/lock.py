@@ -1,6 +1,7 @@
 """A lock between processes, on a file of its own, that dies with whoever holds it."""
 
 import contextlib
+import errno
 import os
 import sys
 import time
@@ -9,6 +10,10 @@ from pathlib import Path
 
 _PAUSES = (0.001, 0.005, 0.02, 0.05)
 """Seconds between two tries; the last one repeats. A refresh holds the lock for about 100 ms."""
+
+
+_HELD_ELSEWHERE = frozenset({errno.EAGAIN, errno.EACCES, errno.EDEADLK})
+"""What flock (POSIX) and `_locking` (Windows) answer while somebody holds it; anything else is no answer."""
 
 
 class FileLock:
@@ -22,20 +27,22 @@ class FileLock:
         self._file: int | None = None
 
     def try_acquire(self) -> bool:
-        """Takes the lock if nobody holds it. Raises `OSError` where the file cannot be made."""
+        """Takes the lock if nobody holds it. Raises `OSError` where the file cannot be made or locked at all."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
         file = os.open(self._path, flags, 0o600)
         try:
             _lock(file)
-        except OSError:
+        except OSError as e:
             os.close(file)
-            return False
+            if e.errno in _HELD_ELSEWHERE:
+                return False
+            raise
         self._file = file
         return True
 
     def acquire(self, timeout: float) -> None:
-        """Waits up to `timeout` seconds. Raises `TimeoutError`."""
+        """Waits up to `timeout` seconds. Raises `TimeoutError`, or `OSError` where it cannot be locked at all."""
         until = time.monotonic() + timeout
         tries = 0
         while not self.try_acquire():
@@ -48,8 +55,10 @@ class FileLock:
         """Gives the lock back; does nothing without it."""
         file, self._file = self._file, None
         if file is not None:
-            _unlock(file)
-            os.close(file)
+            try:
+                _unlock(file)
+            finally:
+                os.close(file)
 
     @contextlib.contextmanager
     def held(self, timeout: float) -> Generator[None]:

@@ -8,7 +8,11 @@ from acp_stdio.vault.store import Vault
 
 
 def open_vault(storage: StorageSettings, state_dir: Path, *, may_prompt: bool) -> Vault:
-    """Raises `Failure`: keyring_locked, configuration_invalid."""
+    """The file only where it is named, else the OS keyring; nothing is asked of it before the first use.
+
+    `may_prompt`: the keyring may ask the person to unlock it. Raises `Failure`: keyring_locked
+    where this system has no keyring we know, configuration_invalid for a file store without a key.
+    """
     if storage.backend == "file":
         from acp_stdio.vault.file_vault import FileVault
 
@@ -16,7 +20,7 @@ def open_vault(storage: StorageSettings, state_dir: Path, *, may_prompt: bool) -
             raise Failure(
                 "configuration_invalid",
                 'The file store needs a key: [storage] key_file, next to backend = "file".',
-                "Make one with `head -c 32 /dev/urandom | base64 > FILE; chmod 600 FILE`.",
+                "Make one with `umask 077; head -c 32 /dev/urandom | base64 > FILE`.",
             )
         return FileVault(storage.directory or state_dir / "vault", storage.key_file)
     from acp_stdio.vault.keyring_vault import open_keyring
