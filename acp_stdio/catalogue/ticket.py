@@ -8,13 +8,13 @@ The ticket holds for the same command line, environment and unchanged configurat
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # not from typing, whose import would be a fifth of a start from memory
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
 _NAME = "starts.json"
-Fingerprint = list[list[Any]]
 
 
 def cache_root(environ: "Mapping[str, str]") -> str:
@@ -39,9 +39,9 @@ def key(argv: list[str], environ: "Mapping[str, str]") -> str:
     return "\0".join([*argv, *(f"{k}={v}" for k, v in ours)])
 
 
-def fingerprint(paths: list[str]) -> Fingerprint:
+def fingerprint(paths: list[str]) -> "list[list[Any]]":
     """The state of the configuration files, also of those that do not exist."""
-    found: Fingerprint = []
+    found: list[list[Any]] = []
     for path in paths:
         try:
             s = os.stat(path)

@@ -57,7 +57,7 @@ class Session:
     """The state of one login, shared by all processes through `session.json`. No secrets.
 
     `generation` rises with each login and each logout, so a process that holds a token of
-    another generation knows that it is not its own any more (INTERFACE: logout).
+    another generation knows that it is not its own any more.
     """
 
     generation: int

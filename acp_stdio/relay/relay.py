@@ -257,7 +257,7 @@ class Relay(Greeter):
         return told + self.reach_out(now)
 
     def signed_out(self, failure: Failure, now: float) -> list[Command]:
-        """The sign-in ended: streams close, calls in flight are cancelled (INTERFACE: logout)."""
+        """The sign-in ended: streams close, calls in flight are cancelled."""
         self._signed_in = False
         self._session.lose()
         commands: list[Command] = []

@@ -20,7 +20,7 @@ from acp_stdio.vault.lock import FileLock
 PATIENCE: Final = 180.0
 """Seconds that `acp_login` waits for the person; hosts give a tool four minutes."""
 TAB_EVERY: Final = 60.0
-"""Seconds between two browser tabs of this user, however many processes ask (INTERFACE)."""
+"""Seconds between two browser tabs of this user, however many processes ask."""
 LOOK: Final = 0.2
 """Seconds between two looks at whether the person is done."""
 

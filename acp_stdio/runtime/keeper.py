@@ -70,7 +70,7 @@ class Keeper:
         return token
 
     def still_holds(self, token: AccessToken) -> bool:
-        """Whether no logout and no other login came since (DESIGN 14); looked at after the intent is written."""
+        """Whether no logout and no other login came since; looked at after the intent is written."""
         session = self._session_file.current()
         return session is not None and session.signed_in and session.generation == token.generation
 

@@ -101,7 +101,7 @@ class Context:
                 raise Failure(
                     "timeout",
                     f"Another acp-stdio process has been renewing your sign-in for {timeout:.0f} seconds.",
-                    "Try again in a moment; if it stays so, run `acp-stdio doctor`.",
+                    "Try again in a moment; `acp-stdio status` names the processes that run.",
                 )
             time.sleep(_TURN)
         try:

@@ -121,7 +121,7 @@ def no_answer() -> Failure:
     return Failure(
         "idp_unreachable",
         "Your sign-in could not be renewed: the process that does it ended without an answer.",
-        "Try again; if it stays so, run `acp-stdio doctor`.",
+        "Try again; if it stays so, run `acp-stdio status --check`.",
     )
 
 

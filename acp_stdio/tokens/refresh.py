@@ -220,6 +220,6 @@ def _proven(
         raise Failure(
             "wrong_audience",
             f"{upstream.name} refuses your token, and your identity provider issued the same one again.",
-            "Show this to whoever runs the server; `acp-stdio doctor` has the details.",
+            "Show this to whoever runs the server, with what `acp-stdio status --check` says.",
         )
     return token

@@ -1,7 +1,7 @@
 """`session.json`: what all processes of one login share. No secrets, one `stat` a look.
 
 Every process compares the session's `generation` with that of the token in its hand before
-each call; this file is how a logout reaches them all without a daemon (INTERFACE: logout).
+each call; this file is how a logout reaches them all without a daemon.
 """
 
 import contextlib
@@ -108,7 +108,7 @@ class SessionFile:
             lock.acquire(LOCK_TIMEOUT)
         except TimeoutError:
             raise Failure(
-                "timeout", f"Another acp-stdio process keeps {self.path} locked.", "Run `acp-stdio doctor`."
+                "timeout", f"Another acp-stdio process keeps {self.path} locked.", "Try again in a moment; `acp-stdio status` names the processes."
             ) from None
         except OSError as error:
             raise _unwritable(self.path, error) from None

@@ -1,0 +1,94 @@
+"""The trail: a record is there when `append` returns, or the call is refused."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from acp_stdio.audit.record import Context, call_record, record_id, token_summary, utc
+from acp_stdio.audit.trail import Trail
+from acp_stdio.errors import Failure
+
+
+def records(directory: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for path in sorted(directory.glob("*.jsonl")) for line in path.read_text().splitlines()]
+
+
+def a_record() -> dict[str, object]:
+    return call_record(
+        "call.intent",
+        Context({"sub": "u1", "label": "sarah@acme.example"}, "laptop", "finance"),
+        record="r",
+        call="c",
+        now=1795459327.1139,
+        method="tools/call",
+        tool="report",
+        agent=("claude-ai", "0.1.0"),
+        arguments_bytes=12,
+        trace="t",
+        token=None,
+    )
+
+
+def test_a_record_says_who_through_what_did_what_when(tmp_path: Path) -> None:
+    Trail(tmp_path / "audit").append(a_record())
+    (record,) = records(tmp_path / "audit")
+    assert record["schema"] == "acp.audit/1"
+    assert record["seq"] == 1
+    assert record["time"] == "2026-11-23T18:42:07.113Z"
+    assert record["user"] == {"sub": "u1", "label": "sarah@acme.example"}
+    assert record["agent"] == {"name": "claude-ai", "version": "0.1.0", "evidence": "self_reported"}
+    assert (record["upstream"], record["method"], record["tool"]) == ("finance", "tools/call", "report")
+
+
+def test_it_is_on_disk_before_append_returns(tmp_path: Path) -> None:
+    trail = Trail(tmp_path)
+    for number in range(1, 4):
+        trail.append(a_record())
+        assert [r["seq"] for r in records(tmp_path)] == list(range(1, number + 1))
+
+
+def test_the_folder_and_file_are_for_this_user_alone(tmp_path: Path) -> None:
+    Trail(tmp_path / "a" / "audit").append(a_record())
+    (path,) = (tmp_path / "a" / "audit").glob("*.jsonl")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_nothing_is_created_before_there_is_something_to_say(tmp_path: Path) -> None:
+    Trail(tmp_path / "audit").close()
+    assert not (tmp_path / "audit").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_a_refusal_that_says_why(tmp_path: Path) -> None:
+    (tmp_path / "audit").write_text("in the way")
+    with pytest.raises(Failure) as caught:
+        Trail(tmp_path / "audit").append(a_record())
+    assert caught.value.reason == "audit_unavailable"
+    assert str(tmp_path / "audit") in caught.value.message
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_is_a_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: Trail) -> int:
+        return os.open("/dev/full", os.O_WRONLY)
+
+    monkeypatch.setattr(Trail, "_open", full)
+    with pytest.raises(Failure, match="No space left"):
+        Trail(tmp_path).append(a_record())
+
+
+def test_ids_sort_by_time_and_are_uuids_of_version_7() -> None:
+    ids = [record_id() for _ in range(3)]
+    assert all(i[14] == "7" and i[19] in "89ab" and len(i) == 36 for i in ids)
+    assert len(set(ids)) == 3
+
+
+def test_of_a_token_only_what_identifies_it_is_recorded() -> None:
+    claims = {"jti": "j", "aud": "https://f", "scope": "a", "exp": 1, "auth_time": 2, "email": "x", "groups": ["y"]}
+    assert token_summary(claims) == {"jti": "j", "aud": "https://f", "scope": "a", "exp": 1, "auth_time": 2}
+
+
+def test_times_are_utc_with_milliseconds() -> None:
+    assert utc(0.0019) == "1970-01-01T00:00:00.001Z"

@@ -1,0 +1,88 @@
+"""The envelope of a message is read; all else is the bytes that came."""
+
+import itertools
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from acp_stdio.wire import frames
+from acp_stdio.wire.framing import LineBuffer, LineTooLong
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@pytest.mark.parametrize(
+    ("raw", "code"),
+    [
+        (b"", -32700),
+        (b"{", -32700),
+        (b"nonsense", -32700),
+        (b'{"method":"a","params":NaN}', -32700),
+        (b"\xff\xfe", -32700),
+        (b"[]", -32600),
+        (b'[{"jsonrpc":"2.0","id":1,"method":"a"}]', -32600),
+        (b"1", -32600),
+        (b'{"jsonrpc":"2.0","id":1}', -32600),
+        (b'{"method":5}', -32600),
+        (b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", -32600),
+    ],
+)
+def test_what_is_no_message_is_said_to_be_none(raw: bytes, code: int) -> None:
+    with pytest.raises(frames.BadFrame) as caught:
+        frames.parse(raw)
+    assert caught.value.code == code
+
+
+@given(raw=st.binary(max_size=200))
+def test_any_bytes_are_a_message_or_the_promised_error(raw: bytes) -> None:
+    try:
+        assert frames.parse(raw).raw == raw
+    except frames.BadFrame as problem:
+        assert problem.code in (-32700, -32600)
+
+
+@given(frame_id=st.integers() | st.text(), params=JSON)
+def test_any_json_request_is_read_and_kept(frame_id: object, params: object) -> None:
+    raw = json.dumps({"jsonrpc": "2.0", "id": frame_id, "method": "m", "params": params, "extra": 1}).encode()
+    frame = frames.parse(raw)
+    assert frame.raw == raw
+    assert frame.is_request
+    assert json.loads(frame.id or b"") == frame_id
+
+
+def test_a_lone_surrogate_passes_though_the_fast_reader_refuses_it() -> None:
+    raw = b'{"jsonrpc":"2.0","id":"\\ud800","method":"m","params":{"a":"\\udfff"}}'
+    frame = frames.parse(raw)
+    assert (frame.raw, frame.id) == (raw, b'"\\ud800"')
+
+
+def test_ids_of_different_kinds_are_different_and_spellings_are_not() -> None:
+    key = frames.id_key
+    assert len({key(b"1"), key(b'"1"'), key(b"1.0")}) == 3
+    assert key(b'"\\u00e9"') == key('"é"'.encode())
+
+
+@given(
+    lines=st.lists(st.binary(min_size=1, max_size=30).filter(lambda b: not set(b) & set(b"\r\n \t")), max_size=6),
+    cuts=st.lists(st.integers(min_value=0, max_value=200), max_size=8),
+)
+def test_lines_come_out_the_same_however_they_are_cut(lines: list[bytes], cuts: list[int]) -> None:
+    text = b"".join(line + b"\r\n" for line in lines)
+    places = sorted({min(cut, len(text)) for cut in cuts} | {0, len(text)})
+    buffer = LineBuffer()
+    found = [line for a, b in itertools.pairwise(places) for line in buffer.feed(text[a:b])]
+    assert found == lines
+
+
+def test_a_line_above_the_limit_is_refused() -> None:
+    buffer = LineBuffer(limit=10)
+    assert buffer.feed(b"123456789\n") == [b"123456789"]
+    buffer.feed(b"12345678")
+    with pytest.raises(LineTooLong):
+        buffer.feed(b"901234")
