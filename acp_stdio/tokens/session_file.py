@@ -108,7 +108,9 @@ class SessionFile:
             lock.acquire(LOCK_TIMEOUT)
         except TimeoutError:
             raise Failure(
-                "timeout", f"Another acp-stdio process keeps {self.path} locked.", "Try again in a moment; `acp-stdio status` names the processes."
+                "timeout",
+                f"Another acp-stdio process keeps {self.path} locked.",
+                "Try again in a moment; `acp-stdio status` names the processes that run.",
             ) from None
         except OSError as error:
             raise _unwritable(self.path, error) from None
