@@ -17,6 +17,19 @@ from acp_stdio.settings.model import Settings
 _TRUE = frozenset({"1", "true", "yes", "on"})
 
 
+_STORES = {
+    "secret-service": "the OS keyring (Secret Service)",
+    "macos": "the macOS Keychain",
+    "windows": "the Windows Credential Manager",
+    "file": "the encrypted file store that the configuration names",
+}
+
+
+def stored_in(storage: str) -> str:
+    """The vault backend of a session, in words."""
+    return _STORES.get(storage, storage)
+
+
 def add_common(parser: argparse.ArgumentParser, *, default: Any = None) -> None:
     """The options that stand before or after any command."""
     group = parser.add_argument_group("everywhere")

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from acp_stdio.audit.record import utc
 from acp_stdio.catalogue.file import CatalogueFile
-from acp_stdio.cli.common import output_of, settings_of
+from acp_stdio.cli.common import output_of, settings_of, stored_in
 from acp_stdio.cli.render import table
 from acp_stdio.cli.times import ago, local, span
 from acp_stdio.errors import EXIT_OK, EXIT_SIGN_IN_REQUIRED, Failure
@@ -141,7 +141,7 @@ def _words(settings: Settings, session: Session | None, data: dict[str, Any], no
         ("issuer", str(data["issuer"])),
         ("tenant", str(data["tenant"])),
         ("profile", settings.profile),
-        ("stored in", known.storage if known.signed_in else ""),
+        ("stored in", stored_in(known.storage) if known.signed_in else ""),
         ("confirmed", f"{ago(known.confirmed_at, now)} {recheck}" if known.signed_in else ""),
         ("ends", "when you sign out or your company ends the session" if known.signed_in else ""),
         ("scopes", " ".join(known.scopes) if known.signed_in else ""),
