@@ -1,45 +1,104 @@
-"""A D-Bus session with GNOME Keyring in it, unlocked, in folders of its own; works as root and without a display."""
+"""A real Secret Service of one's own: gnome-keyring in a D-Bus session in a temporary folder.
+
+Nothing of the machine's desktop is touched: own bus, own runtime folder, own home. The bus starts
+no services by itself, so the two processes started here are all there are; no display is needed.
+"""
 
 import contextlib
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
-WITHIN: Final = 30.0
-"""Seconds for a daemon to be there on a busy machine."""
-_PASS_PHRASE: Final = b"correct horse battery staple"
+jeepney: Any = import_module("jeepney")  # has annotations and leaves most of them open
+_open: Any = import_module("jeepney.io.blocking").open_dbus_connection
 
-_UNLOCKED = "import secretstorage as s; c = s.get_collection_by_alias(s.dbus_init(), 'login'); assert not c.is_locked()"
-_LOCK = "import secretstorage as s; s.get_default_collection(s.dbus_init()).lock()"
+PROGRAMS: Final = ("dbus-daemon", "gnome-keyring-daemon")
+PATIENCE: Final = 30.0
+"""Seconds for either process to start or stop; both take a few milliseconds."""
+_PASS_PHRASE: Final = b"open sesame"
+_TURN: Final = 0.02
+_BUS: Final = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>session</type>
+  <listen>unix:path={socket}</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow send_destination="*" eavesdrop="true"/>
+    <allow eavesdrop="true"/>
+    <allow own="*"/>
+  </policy>
+</busconfig>
+"""
+_NAME: Final = "org.freedesktop.secrets"
+_OBJECT: Final = "/org/freedesktop/secrets"
+_SECRETS: Final = jeepney.DBusAddress(_OBJECT, bus_name=_NAME, interface="org.freedesktop.Secret.Service")
 
 
-@dataclass(frozen=True, slots=True)
+def missing() -> str:
+    """What has to be installed before `secret_service` works; empty for nothing."""
+    return " ".join(name for name in PROGRAMS if shutil.which(name) is None)
+
+
+@dataclass(slots=True)
 class SecretService:
-    """What a program needs to find the keyring, and what may happen to it."""
+    """A running session. It starts unlocked; `environ` leads a program to it."""
 
     environ: dict[str, str]
-    """HOME, XDG_RUNTIME_DIR, XDG_DATA_HOME, DBUS_SESSION_BUS_ADDRESS, PATH and a few more; nothing of ours."""
-    home: Path
-    """Everything that the keyring writes is below it."""
-    keyring: "subprocess.Popen[bytes]"
+    """HOME, XDG_RUNTIME_DIR, XDG_DATA_HOME, DBUS_SESSION_BUS_ADDRESS and PATH."""
+    bus: "subprocess.Popen[bytes]"
+    keyring: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def host_environ(self) -> dict[str, str]:
+        """What a host leaves of it: the bus has to be found again from XDG_RUNTIME_DIR."""
+        return {name: self.environ[name] for name in ("HOME", "PATH", "XDG_RUNTIME_DIR")} | {"USER": "somebody"}
+
+    @property
+    def home(self) -> Path:
+        """Everything that the keyring writes is below it."""
+        return Path(self.environ["HOME"])
+
+    def exported(self, patch: pytest.MonkeyPatch) -> None:
+        """Puts the environment into this process; the rest of it stays."""
+        for name, value in self.environ.items():
+            patch.setenv(name, value)
 
     def lock(self) -> None:
-        """Locks the default collection; without a display no prompt can open it again."""
-        subprocess.run([sys.executable, "-c", _LOCK], env=self.environ, check=True, timeout=WITHIN)
+        """Locks every collection. Returns when they are locked."""
+        with self.connection() as bus:
+            collections = _property(bus, _SECRETS, "Collections")
+            _call(bus, jeepney.new_method_call(_SECRETS, "Lock", "ao", (list(collections),)))
+            _wait_for(lambda: _locked(bus), "the collection was not locked")
+
+    def unlock(self) -> None:
+        """Unlocks it without a dialog, as logging in to the desktop does."""
+        internal = jeepney.DBusAddress(
+            _OBJECT,
+            bus_name=_NAME,
+            interface="org.gnome.keyring.InternalUnsupportedGuiltRiddenInterface",
+        )
+        with self.connection() as bus:
+            session = _call(bus, jeepney.new_method_call(_SECRETS, "OpenSession", "sv", ("plain", ("s", ""))))[1]
+            master = (session, b"", _PASS_PHRASE, "text/plain")
+            place = _default(bus)
+            _call(bus, jeepney.new_method_call(internal, "UnlockWithMasterPassword", "o(oayays)", (place, master)))
+            _wait_for(lambda: not _locked(bus), "the collection was not unlocked")
 
     @contextlib.contextmanager
     def frozen(self) -> Generator[None]:
-        """The daemon does not answer within this block."""
+        """The daemon keeps its name on the bus and answers nothing within this block."""
         self.freeze()
         try:
             yield
@@ -47,93 +106,168 @@ class SecretService:
             self.thaw()
 
     def freeze(self) -> None:
-        self.keyring.send_signal(signal.SIGSTOP)
+        """The daemon goes on to own its name and answers nothing."""
+        if self.keyring is not None:
+            self.keyring.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        self.keyring.send_signal(signal.SIGCONT)
+        if self.keyring is not None:
+            self.keyring.send_signal(signal.SIGCONT)
 
-    def exported(self, patch: pytest.MonkeyPatch) -> None:
-        """Puts the environment into this process; the rest of it stays."""
-        for name, value in self.environ.items():
-            patch.setenv(name, value)
+    def connection(self) -> Any:
+        """A jeepney connection of the test's own; the caller closes it."""
+        return _open(self.environ["DBUS_SESSION_BUS_ADDRESS"])
 
+    def secrets(self) -> dict[str, str]:
+        """Every stored item's label and value: what a person sees in Seahorse."""
+        import secretstorage
 
-def missing() -> str:
-    """What has to be installed before `secret_service` works; empty for nothing."""
-    return " ".join(name for name in ("dbus-daemon", "gnome-keyring-daemon") if shutil.which(name) is None)
+        with self.connection() as bus:
+            items = secretstorage.get_default_collection(bus).get_all_items()
+            return {item.get_label(): item.get_secret().decode() for item in items}
 
-
-@contextlib.contextmanager
-def secret_service(tmp: Path) -> Generator[SecretService]:
-    """Starts both daemons and stops them by their ids. `tmp` becomes the home; skips where they are not installed."""
-    if names := missing():
-        pytest.skip(f"needs {names}")
-    tmp.mkdir(parents=True, exist_ok=True)
-    # Sockets have 107 characters for their path, and temporary folders of tests are long.
-    with contextlib.ExitStack() as stack:
-        runtime = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ss", dir="/tmp")))
-        environ = {
-            "HOME": str(tmp),
-            "XDG_RUNTIME_DIR": str(runtime),
-            "XDG_DATA_HOME": str(tmp / "data"),
-            "XDG_CONFIG_HOME": str(tmp / "config"),
-            "XDG_CACHE_HOME": str(tmp / "cache"),
-            "DBUS_SESSION_BUS_ADDRESS": f"unix:path={runtime}/bus",
-            "PATH": os.environ["PATH"],
-            "LANG": "C.UTF-8",
-        }
-        bus = _start(stack, ["dbus-daemon", "--session", "--nofork", f"--address=unix:path={runtime}/bus"], environ)
-        _wait(lambda: (runtime / "bus").is_socket(), bus, "the bus")
-        keyring = _start(
-            stack,
+    def start_keyring(self) -> None:
+        """Starts the daemon, unlocked, where none runs."""
+        self.keyring = _start(
             [
                 "gnome-keyring-daemon",
                 "--foreground",
                 "--unlock",
                 "--components=secrets",
-                f"--control-directory={runtime}/keyring",
+                f"--control-directory={self.environ['XDG_RUNTIME_DIR']}/keyring",
             ],
-            environ,
+            self.environ,
             _PASS_PHRASE,
         )
-        service = SecretService(environ, tmp, keyring)
-        stack.callback(service.thaw)  # a frozen daemon does not hear that it should stop
-        _wait(lambda: _unlocked(environ), keyring, "the unlocked keyring")
-        yield service
+        with self.connection() as bus:
+            _wait_for(lambda: _owned(bus, _NAME), "gnome-keyring-daemon did not start")
+            _wait_for(lambda: not _locked(bus), "the collection was not unlocked")
 
 
-def _start(
-    stack: contextlib.ExitStack, command: list[str], environ: dict[str, str], stdin: bytes = b""
-) -> "subprocess.Popen[bytes]":
+@contextlib.contextmanager
+def secret_service(home: Path | None = None, *, keyring: bool = True) -> Generator[SecretService]:
+    """Runs a session with an unlocked keyring; skips where the programs are not installed.
+
+    `home` takes everything that the daemon writes; without it a folder of our own does. Without
+    `keyring` nothing in the session keeps secrets. At the end both processes are gone.
+    """
+    if names := missing():
+        pytest.skip(f"needs {names}")
+    with tempfile.TemporaryDirectory(prefix="acp", dir="/tmp") as folder:  # a socket's path has at most 107 bytes
+        runtime = Path(folder, "run")
+        home = Path(folder, "home") if home is None else home
+        runtime.mkdir(mode=0o700)
+        home.mkdir(parents=True, exist_ok=True)
+        socket = runtime / "bus"
+        configuration = Path(folder, "bus.conf")
+        configuration.write_text(_BUS.format(socket=socket))
+        environ = {
+            "HOME": str(home),
+            "XDG_RUNTIME_DIR": str(runtime),
+            "XDG_DATA_HOME": str(home / "data"),
+            "DBUS_SESSION_BUS_ADDRESS": f"unix:path={socket}",
+            "PATH": os.environ["PATH"],
+        }
+        service = SecretService(environ, _start(["dbus-daemon", "--nofork", f"--config-file={configuration}"], environ))
+        try:
+            _wait_for(lambda: _listens(service), "dbus-daemon did not start")
+            if keyring:
+                service.start_keyring()
+            yield service
+        finally:
+            service.thaw()  # a frozen daemon does not hear that it should stop
+            for process in (service.keyring, service.bus):
+                if process is not None:
+                    _stop(process)
+
+
+@dataclass(slots=True)
+class Prompter:
+    """Stands where the desktop would show its dialog: counts the dialogs, and nobody ever answers one."""
+
+    opened: int = 0
+
+
+@contextlib.contextmanager
+def nobody_answers(service: SecretService) -> Generator[Prompter]:
+    """While this runs, a prompt of gnome-keyring (gcr's SystemPrompter) opens and stays open."""
+    prompter = Prompter()
+    ended = threading.Event()
+    with service.connection() as bus:
+        _call(bus, jeepney.message_bus.RequestName("org.gnome.keyring.SystemPrompter"))
+
+        def serve() -> None:
+            while not ended.is_set():
+                with contextlib.suppress(TimeoutError):
+                    message = bus.receive(timeout=0.1)
+                    if message.header.fields.get(jeepney.HeaderFields.member) == "BeginPrompting":
+                        prompter.opened += 1
+                    if message.header.message_type is jeepney.MessageType.method_call:
+                        bus.send(jeepney.new_method_return(message))
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield prompter
+        finally:
+            ended.set()
+            thread.join(PATIENCE)
+
+
+def _listens(service: SecretService) -> bool:
+    try:
+        service.connection().close()
+    except OSError:
+        return False
+    return True
+
+
+def _default(bus: Any) -> str:
+    return _call(bus, jeepney.new_method_call(_SECRETS, "ReadAlias", "s", ("default",)))[0]
+
+
+def _locked(bus: Any) -> bool:
+    """Also true where the default collection is not made yet."""
+    path = _default(bus)
+    place = jeepney.DBusAddress(path, bus_name=_NAME, interface="org.freedesktop.Secret.Collection")
+    return path == "/" or bool(_property(bus, place, "Locked"))
+
+
+def _start(command: list[str], environ: dict[str, str], stdin: bytes = b"") -> "subprocess.Popen[bytes]":
     process = subprocess.Popen(
         command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    stack.callback(_stop, process)
     assert process.stdin is not None
     with process.stdin as pipe:
         pipe.write(stdin)
     return process
 
 
+def _owned(bus: Any, name: str) -> bool:
+    return bool(_call(bus, jeepney.message_bus.NameHasOwner(name))[0])
+
+
+def _property(bus: Any, place: Any, name: str) -> Any:
+    return _call(bus, jeepney.Properties(place).get(name))[0][1]
+
+
+def _call(bus: Any, message: Any) -> Any:
+    reply = bus.send_and_get_reply(message, timeout=PATIENCE)
+    assert reply.header.message_type is jeepney.MessageType.method_return, reply.body
+    return reply.body
+
+
+def _wait_for(reached: Callable[[], bool], otherwise: str) -> None:
+    until = time.monotonic() + PATIENCE
+    while not reached():
+        assert time.monotonic() < until, otherwise
+        time.sleep(_TURN)
+
+
 def _stop(process: "subprocess.Popen[bytes]") -> None:
     process.terminate()
     try:
-        process.wait(5)
+        process.wait(PATIENCE)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait(WITHIN)
-
-
-def _unlocked(environ: dict[str, str]) -> bool:
-    ran = subprocess.run(
-        [sys.executable, "-c", _UNLOCKED], env=environ, stderr=subprocess.DEVNULL, check=False, timeout=WITHIN
-    )
-    return ran.returncode == 0
-
-
-def _wait(ready: Callable[[], bool], process: "subprocess.Popen[bytes]", what: str) -> None:
-    until = time.monotonic() + WITHIN
-    while not ready():
-        assert process.poll() is None, f"{what} ended at once"
-        assert time.monotonic() < until, f"{what} was not there within {WITHIN:g} s"
-        time.sleep(0.02)
+        process.wait(PATIENCE)
