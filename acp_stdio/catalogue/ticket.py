@@ -1,7 +1,7 @@
 """A ticket to a quick start: where the handshakes of one command line are remembered.
 
-`initialize` is answered before settings, directories or an event loop are there (DESIGN: 3
-times the time of `python -c pass`), so this finds its file with `os` and `json` alone.
+`initialize` is answered before settings, directories or an event loop are there (a host
+waits, and may start us twice), so this finds its file with `os` and `json` alone.
 The ticket holds for the same command line, environment and unchanged configuration files.
 """
 
