@@ -1,10 +1,11 @@
 """Calls on their way: token, durable intent, request, and the outcome in the trail."""
 
+import logging
 import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from acp_stdio import __version__
 from acp_stdio.audit.record import Context, call_record, record_id, token_summary
@@ -19,6 +20,8 @@ from acp_stdio.upstream.http import Exchange
 from acp_stdio.upstream.streamable_http import Answer
 from acp_stdio.wire.ending import Ending
 from acp_stdio.wire.headers import header_block
+
+log = logging.getLogger(__name__)
 
 _POST: Final = (("Accept", "application/json, text/event-stream"), ("Content-Type", "application/json"))
 _STREAM: Final = (("Accept", "text/event-stream"),)
@@ -42,6 +45,8 @@ class _Intent:
     started: float
     trace: str
     token: AccessToken
+    context: Context
+    """Whose call it is stays so in its outcome, whoever is signed in by then."""
 
 
 class Calls:
@@ -99,20 +104,27 @@ class Calls:
         """
         now = time.time()
         intent = self._intents.pop(command.call, None)
-        trace = intent.trace if intent else _trace()
-        call = intent.call if intent else record_id()
-        record = self._record("call.outcome" if intent else "call.denied", command.record, call, call, trace, now)
-        if intent is not None:
-            record["token"] = token_summary(intent.token.claims)
-            record["id"] = record_id()
-            record["duration_ms"] = round((now - intent.started) * 1000)
-            record["bytes_in"], record["bytes_out"] = command.record.bytes_in, command.bytes_out
-        record["outcome"] = command.outcome if intent else "denied"
-        record["reason"] = command.reason
+        record = self._ended(command, intent, now) if intent else self._denied(command, now)
         try:
             self._trail.append(record)
-        except Failure:
-            return
+        except Failure as failure:
+            log.error("an outcome was not written: %s", failure.message)
+
+    def _ended(self, command: Settle, intent: _Intent, now: float) -> dict[str, Any]:
+        about = command.record
+        record = _record("call.outcome", about, intent.context, record_id(), intent.call, intent.trace, now)
+        record["token"] = token_summary(intent.token.claims)
+        record["outcome"], record["reason"] = command.outcome, command.reason
+        record["duration_ms"] = round((now - intent.started) * 1000)
+        record["bytes_in"], record["bytes_out"] = about.bytes_in, command.bytes_out
+        return record
+
+    def _denied(self, command: Settle, now: float) -> dict[str, Any]:
+        call = record_id()
+        about = command.record
+        record = _record("call.denied", about, self._context(), call, call, about.trace or _trace(), now)
+        record["outcome"], record["reason"] = "denied", command.reason
+        return record
 
     def _begin(self, call: "_Call") -> None:
         self._live[call.number] = call
@@ -149,29 +161,11 @@ class Calls:
         return self._connector.request(token, call.method, self._target, header_block(head), call.body, call.answer)
 
     def _intend(self, call: "_Call", about: CallRecord, token: AccessToken) -> None:
-        now = time.time()
-        intent = _Intent(record_id(), now, about.trace or _trace(), token)
-        record = self._record("call.intent", about, intent.call, intent.call, intent.trace, now)
+        intent = _Intent(record_id(), time.time(), about.trace or _trace(), token, self._context())
+        record = _record("call.intent", about, intent.context, intent.call, intent.call, intent.trace, intent.started)
         record["token"] = token_summary(token.claims)
         self._trail.append(record)
         self._intents[call.number] = intent
-
-    def _record(
-        self, event: str, about: CallRecord, record: str, call: str, trace: str, now: float
-    ) -> dict[str, object]:
-        return call_record(
-            event,
-            self._context(),
-            record=record,
-            call=call,
-            now=now,
-            method=about.method,
-            tool=about.tool,
-            agent=(about.agent, about.agent_version),
-            arguments_bytes=about.bytes_in,
-            trace=trace,
-            token=None,
-        )
 
     def opened(self, call: "_Call", session_id: str | None) -> None:
         self._listener.opened(call.number, session_id)
@@ -242,6 +236,24 @@ class _Call:
             self._calls.refuse(self, answer)
         else:
             self.launch(answer)
+
+
+def _record(
+    event: str, about: CallRecord, context: Context, record: str, call: str, trace: str, now: float
+) -> dict[str, Any]:
+    return call_record(
+        event,
+        context,
+        record=record,
+        call=call,
+        now=now,
+        method=about.method,
+        tool=about.tool,
+        agent=(about.agent, about.agent_version),
+        arguments_bytes=about.bytes_in,
+        trace=trace,
+        token=None,
+    )
 
 
 def _trace() -> str:

@@ -5,6 +5,7 @@ import functools
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Final
@@ -33,6 +34,8 @@ from acp_stdio.upstream.network import connect
 from acp_stdio.upstream.streamable_http import origin_and_target
 from acp_stdio.wire import frames
 
+LEAVE: Final = 0.2
+"""Seconds for taking the event loop down, after everything that matters is closed."""
 REHEARSAL_PATIENCE: Final = 30.0
 """Seconds for which a rehearsal waits for live answers."""
 
@@ -84,7 +87,10 @@ def serve(
         )
         shell = Shell(relay, parts, lambda line, closed: Host(stdin, stdout, line, closed, played.leftover))
         with _ended_by_signals(shell.stop, loop):
-            return await shell.serve()
+            why = await shell.serve()
+        live.end()
+        _leave_within(LEAVE)
+        return why
 
     live.begin()
     log.info("serving %s", upstream.name)
@@ -94,6 +100,13 @@ def serve(
         return 0
     finally:
         live.end()
+
+
+def _leave_within(seconds: float) -> None:
+    """All is closed and written; a name look-up that hangs in the loop's thread must not keep us (Python waits for it)."""
+    guard = threading.Timer(seconds, os._exit, (0,))
+    guard.daemon = True
+    guard.start()
 
 
 @contextmanager
