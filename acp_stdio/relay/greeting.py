@@ -121,7 +121,8 @@ class Greeter(Desk):
             failure, opening = answers.failure_of(ending, self._upstream, modern=False)
             return self._fail_held(failure, opening, now)
         self._session.state = State.OPEN
-        return [*self._release_held(), *self._open_stream()]
+        # The stream first: what the server sends on it before it is open may be lost, a held call's question too.
+        return [*self._open_stream(), *self._release_held()]
 
     def _open_stream(self) -> list[Command]:
         row = self._row(Purpose.STREAM, "", b"")
