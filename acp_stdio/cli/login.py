@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
     out = output_of(args)
     settings = settings_of(args)
-    choices = _choices(args)
+    choices = _choices(args, settings.identity.flow)
     # Without a browser of ours the address or the code is all there is: --quiet does not swallow it.
     alone = choices.flow == "browser" and choices.opener is not None
     done = sign_in(settings, choices, out.talk if alone else out.warn, out.detail)
@@ -90,12 +90,13 @@ def _introduce(settings: Settings, upstream: UpstreamSettings, args: argparse.Na
     )
 
 
-def _choices(args: argparse.Namespace) -> "Choices":
+def _choices(args: argparse.Namespace, flow: str) -> "Choices":
     from acp_stdio.login.flow import Choices
     from acp_stdio.login.opener import open_in_browser
 
+    device = args.device or (flow == "device" and not args.paste and not args.no_browser)
     return Choices(
-        flow="device" if args.device else "browser",
+        flow="device" if device else "browser",
         opener=None if args.no_browser or args.paste else open_in_browser,
         paste=_ask if args.paste else None,
         account_hint=args.account,

@@ -65,8 +65,8 @@ def sign_in(settings: Settings, choices: Choices, talk: Talk, detail: Talk = lam
     ctx = open_context(settings, may_prompt=True)
     with _alone(settings):
         ctx.vault.probe()  # before anybody is sent to a browser
-        before = _already(ctx, choices)
-        if before is not None and not choices.force:
+        before = None if choices.force else _already(ctx, choices)
+        if before is not None:
             return SignedIn(before, already=True)
         with open_client(settings.network) as http:
             return SignedIn(_sign_in(ctx, http, choices, talk, detail), already=False)

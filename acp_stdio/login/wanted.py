@@ -47,7 +47,7 @@ def plan(
     unreachable: list[Failure] = []
     for upstream in settings.upstreams.values():
         try:
-            resource = _resource(upstream, identity.issuer, http)
+            resource = _resource(upstream, identity.issuer, preset, http)
         except Failure as failure:
             if failure.reason != "upstream_unreachable":
                 raise
@@ -84,9 +84,9 @@ def prompt_for(wanted: Wanted, preset: Preset, *, force: bool) -> str | None:
     return " ".join(words) or None
 
 
-def _resource(upstream: UpstreamSettings, issuer: str, http: httpx2.Client) -> str:
+def _resource(upstream: UpstreamSettings, issuer: str, preset: Preset, http: httpx2.Client) -> str:
     metadata = protected_resource(upstream.url, http)
     if metadata is None:
         return upstream.url
-    metadata.require_issuer(issuer)
+    metadata.require_issuer(issuer, preset)
     return metadata.resource

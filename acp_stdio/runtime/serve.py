@@ -77,7 +77,7 @@ def serve(
         parts = Parts(
             upstream.name,
             target,
-            AuthorizedConnector(connect(origin, settings.network, os.environ), origin, upstream.name),
+            AuthorizedConnector(connect(origin, settings.network), origin, upstream.name),
             keeper,
             Trail(settings.audit.path or settings.state_dir / "audit"),
             Memory(catalogue, catalogue_file, lambda: who.now_signed_in() is not None),
@@ -103,7 +103,7 @@ def serve(
 
 
 def _leave_within(seconds: float) -> None:
-    """All is closed and written; a name look-up that hangs in the loop's thread must not keep us (Python waits for it)."""
+    """Python would wait for a name look-up that hangs in a thread of the loop; all that matters is closed by now."""
     guard = threading.Timer(seconds, os._exit, (0,))
     guard.daemon = True
     guard.start()

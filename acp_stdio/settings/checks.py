@@ -59,8 +59,8 @@ def redirect(text: str) -> str:
 def proxy(text: str) -> str:
     """An HTTP proxy; its password would be a secret, and no secret belongs in the file."""
     parts = _split(text)
-    if parts is None or parts.scheme not in {"http", "https"}:
-        return "must be http://HOST:PORT or https://HOST:PORT"
+    if parts is None or parts.scheme != "http":
+        return "must be http://HOST:PORT"
     if "@" in parts.netloc:
         return "must not carry a user name or password: no secret belongs in this file"
     return ""
