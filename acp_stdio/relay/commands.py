@@ -51,6 +51,12 @@ class Abort(NamedTuple):
     call: int
 
 
+class Withdraw(NamedTuple):
+    """Forget the call if it has not left yet: it waits for a token, and nobody waits for it."""
+
+    call: int
+
+
 class Settle(NamedTuple):
     """Write the one outcome of a recorded request: after an intent its end, else a denial."""
 
@@ -81,4 +87,4 @@ class Wake(NamedTuple):
     seconds: float
 
 
-Command = ToHost | Post | OpenStream | EndSession | Abort | Settle | RunHelper | Learn | Wake
+Command = ToHost | Post | OpenStream | EndSession | Abort | Withdraw | Settle | RunHelper | Learn | Wake

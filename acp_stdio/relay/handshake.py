@@ -59,6 +59,7 @@ class _CancelParams(msgspec.Struct):
 _TRACEPARENT: Final = re.compile("00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context
 _initialize_params = msgspec.json.Decoder(_InitializeParams, strict=False)
 _request_params = msgspec.json.Decoder(_RequestParams)
+_meta = msgspec.json.Decoder(_Meta)
 _initialize_result = msgspec.json.Decoder(_InitializeResult)
 _discover_result = msgspec.json.Decoder(_DiscoverResult)
 _cancel_params = msgspec.json.Decoder(_CancelParams)
@@ -84,6 +85,8 @@ def view(params: Raw | None) -> RequestView:
         return RequestView()
     try:
         p = _request_params.decode(params)
+    except msgspec.ValidationError:  # a member that we read has another shape in this method: `_meta` counts
+        p = _meta_only(params)
     except (msgspec.MsgspecError, RecursionError):
         return RequestView()
     if p.meta is None:
@@ -92,6 +95,14 @@ def view(params: Raw | None) -> RequestView:
     agent = Agent(client.name, client.version) if client else None
     trace = p.meta.traceparent if _TRACEPARENT.fullmatch(p.meta.traceparent) else ""
     return RequestView(p.name, p.uri, p.cursor, p.task, p.meta.version, agent, trace)
+
+
+def _meta_only(params: Raw) -> _RequestParams:
+    try:
+        members = _members.decode(params)
+        return _RequestParams(meta=_meta.decode(members["_meta"]))
+    except (msgspec.MsgspecError, KeyError, RecursionError):
+        return _RequestParams()
 
 
 def offered(params: Raw | None) -> tuple[str, Agent]:

@@ -9,7 +9,7 @@ from typing import Final
 from acp_stdio.catalogue.model import DISCOVER, NO_ERA, list_key
 from acp_stdio.errors import Failure
 from acp_stdio.relay import answers, handshake, lists
-from acp_stdio.relay.commands import Abort, CallRecord, Command, RunHelper, ToHost, Wake
+from acp_stdio.relay.commands import Abort, CallRecord, Command, RunHelper, ToHost, Wake, Withdraw
 from acp_stdio.relay.greeting import Greeter, speaks_legacy
 from acp_stdio.relay.pending import Phase, Purpose, Row
 from acp_stdio.wire import frames, methods
@@ -115,7 +115,7 @@ class Relay(Greeter):
         row.move(Phase.CANCELLED)
         note = self._row(Purpose.NOTE, methods.CANCELLED, notice)
         note.cancels, note.deadline = row.call, now + self._call_timeout
-        return [*commands, *self._send(note, now)]
+        return [*commands, Withdraw(row.call), *self._send(note, now)]
 
     # -- the upstream ---------------------------------------------------------------------------
 

@@ -96,6 +96,12 @@ class Calls:
         if live is not None:
             live.abort()
 
+    def withdraw(self, call: int) -> None:
+        """Forgets the call while it waits for a token; one that has left is left alone."""
+        live = self._live.get(call)
+        if live is not None and not live.has_left:
+            self.abort(call)
+
     def settle(self, command: Settle) -> None:
         """Writes the outcome: one for each intent, or a denial where there was none.
 
@@ -123,7 +129,7 @@ class Calls:
         call = record_id()
         about = command.record
         record = _record("call.denied", about, self._context(), call, call, about.trace or _trace(), now)
-        record["outcome"], record["reason"] = "denied", command.reason
+        record["outcome"], record["reason"] = command.outcome, command.reason
         return record
 
     def _begin(self, call: "_Call") -> None:
@@ -206,6 +212,10 @@ class _Call:
 
     def wait_for_token(self) -> None:
         self._calls.keeper.acquire(self._got_token, self._token)
+
+    @property
+    def has_left(self) -> bool:
+        return self._exchange is not None
 
     def abort(self) -> None:
         self._over = True

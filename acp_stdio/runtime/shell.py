@@ -25,6 +25,7 @@ from acp_stdio.relay.commands import (
     Settle,
     ToHost,
     Wake,
+    Withdraw,
 )
 from acp_stdio.relay.relay import Relay
 from acp_stdio.runtime.calls import Calls
@@ -88,6 +89,7 @@ class Shell:
             Post: self._calls.post,
             Settle: self._calls.settle,
             Abort: self._abort,
+            Withdraw: lambda command: self._calls.withdraw(command.call),
             OpenStream: self._calls.open_stream,
             EndSession: self._calls.end_session,
             RunHelper: self._run_helper,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from acp_stdio.relay.commands import Abort, EndSession, Learn, Post, RunHelper, Settle, ToHost, Wake
+from acp_stdio.relay.commands import Abort, EndSession, Learn, Post, RunHelper, Settle, ToHost, Wake, Withdraw
 from tests.kit.playbook import SIGNED_OUT, Playbook, hello, kinds, only, posts, streams, told, welcome
 
 ECHO = {"name": "echo", "arguments": {"text": "hi"}}
@@ -116,6 +116,7 @@ def test_a_cancelled_call_is_told_upstream_and_its_late_answer_is_dropped(book: 
     done = book.host(method="notifications/cancelled", params={"requestId": 1, "reason": "bored"})
     (note,) = posts(done)
     assert note["params"] == {"requestId": 1, "reason": "bored"}
+    assert Withdraw(posted) in done
     assert [s.outcome for s in only(done, Settle)] == ["cancelled"]
     assert told(book.upstream(posted, id=1, result={})) == []
 

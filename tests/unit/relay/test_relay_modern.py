@@ -51,6 +51,12 @@ def test_the_hosts_trace_is_kept() -> None:
     assert post.record.trace == trace
 
 
+def test_parameters_of_an_unexpected_shape_do_not_change_the_era() -> None:
+    book = Playbook()
+    (post,) = only(book.modern_call(1, "future/thing", name={"an": "object"}, cursor=5), Post)
+    assert dict(post.headers) == {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "future/thing"}
+
+
 def test_cancelling_closes_the_exchange_and_sends_nothing() -> None:
     book = Playbook()
     posted = book.call_of(book.modern_call(name="pay"))
