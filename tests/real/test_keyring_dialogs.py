@@ -110,6 +110,14 @@ def test_a_dialog_that_nobody_answers_is_waited_for_no_longer_than_its_bound(ser
     assert "did not answer within 0.5 s" in done.stdout
 
 
+def test_a_locked_keyring_where_no_dialog_can_open_is_said(service: SecretService) -> None:
+    use(service.environ, "save", secret_text(300))
+    service.lock()
+    done = use(service.environ, "load", patience="60")
+    assert done.returncode == EXIT_KEYRING
+    assert "it is locked" in done.stdout
+
+
 def test_what_a_terminal_stores_a_host_finds_and_renews(service: SecretService) -> None:
     text, newer = secret_text(3000), secret_text(3000)
     assert use(service.environ, "save", text).returncode == 0
