@@ -40,7 +40,7 @@ class Backend:
     """Called with `may_prompt` before each use. Raises `Failure` where using it would ask the person."""
 
 
-_BACKENDS: Final = {
+BACKENDS: Final = {
     "linux": Backend(
         "secret-service",
         "keyring.backends.SecretService.Keyring",
@@ -53,14 +53,14 @@ _BACKENDS: Final = {
 """By platform: each system has one."""
 
 
-def choose(wanted: StorageBackend) -> Backend:
+def choose(wanted: StorageBackend, platform: str = sys.platform) -> Backend:
     """Raises `Failure("keyring_locked")` where this system does not have it."""
-    backend = _BACKENDS.get("linux" if sys.platform.startswith(("linux", "freebsd")) else sys.platform)
+    backend = BACKENDS.get(platform)
     if backend is None or wanted not in {"auto", backend.name}:
         name = "a keyring that acp-stdio knows" if wanted == "auto" else f"the keyring `{wanted}`"
         raise Failure(
             "keyring_locked",
-            f"This system ({sys.platform}) does not have {name}.",
+            f"This system ({platform}) does not have {name}.",
             f"Set [storage] backend to auto, or choose the encrypted file: {session_bus.FILE_STORE}.",
         )
     return backend

@@ -1,7 +1,7 @@
 """The explicit encrypted file store, for machines without a keyring. Only by configuration.
 
-A record is AES-256-GCM (NIST SP 800-38D) with a random nonce a write and its own name as
-associated data, so that records cannot be swapped; the key is the administrator's, in a 0600 file.
+A record is AES-256-GCM (NIST SP 800-38D) with a random nonce a write, and with its header
+and name as associated data, so that records cannot be swapped; the key is the administrator's, in a 0600 file.
 """
 
 import contextlib
@@ -59,11 +59,9 @@ class FileVault:
         self.probe()
         try:
             secret_key = read_key(self._key_file)
-            nonce = os.urandom(_NONCE_BYTES)
-            header = _MAGIC + _key_id(secret_key) + nonce
-            self._replace(
-                self._path(key), header + AESGCM(secret_key).encrypt(nonce, value.reveal().encode(), key.encode())
-            )
+            header, nonce = _MAGIC + _key_id(secret_key), os.urandom(_NONCE_BYTES)
+            sealed = AESGCM(secret_key).encrypt(nonce, value.reveal().encode(), header + key.encode())
+            self._replace(self._path(key), header + nonce + sealed)
         except Unfit as e:
             raise self._unusable(str(e)) from None
         except OSError as e:
@@ -95,7 +93,10 @@ class FileVault:
         self._refuse_other_key(secret_key, path, content)
         sealed = content[_HEADER:]
         try:
-            text = AESGCM(secret_key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], key.encode())
+            associated = content[:_HEADER] + key.encode()
+            text = AESGCM(secret_key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], associated)
+            if not content.startswith(_MAGIC):
+                raise InvalidTag  # whole, but of a version that we do not know
         except (InvalidTag, ValueError):
             raise Unfit(f"{path} is damaged; `acp-stdio login --force` writes it anew") from None
         return Secret(text.decode())
