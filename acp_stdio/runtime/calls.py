@@ -1,6 +1,7 @@
 """Calls on their way: token, durable intent, request, and the outcome in the trail."""
 
 import logging
+import asyncio
 import os
 import time
 from collections.abc import Callable
@@ -71,6 +72,8 @@ class Calls:
         self._listener = listener
         self._live: dict[int, _Call] = {}
         self._intents: dict[int, _Intent] = {}
+        self._parted = asyncio.Event()
+        self._parted.set()
 
     def post(self, command: Post) -> None:
         """Sends one frame as soon as there is a token for it."""
@@ -81,14 +84,19 @@ class Calls:
         self._begin(_Call(self, command.call, "GET", b"", _STREAM + command.headers, None))
 
     def end_session(self, command: EndSession) -> None:
-        """Says goodbye to the session, if a token is at hand; nobody waits for the answer."""
+        """Says goodbye to the session, if a token is at hand; see `parted`."""
         try:
             token = self._keeper.usable()
         except Failure:
             return
         if token is not None:
             goodbye = _Call(self, 0, "DELETE", b"", command.headers, None)
+            self._parted.clear()
             goodbye.launch(token)
+
+    async def parted(self) -> None:
+        """Returns once no goodbye is on its way: a server that hears none keeps the session and what runs in it."""
+        await self._parted.wait()
 
     def abort(self, call: int) -> None:
         """Closes the call's exchange, or forgets it while it waits for a token."""
@@ -146,6 +154,8 @@ class Calls:
 
     def refuse(self, call: "_Call", failure: Failure) -> None:
         """The call does not leave."""
+        if not call.number:
+            self._parted.set()
         if self._live.pop(call.number, None) is not None:
             self._listener.refused(call.number, failure)
 
@@ -180,6 +190,8 @@ class Calls:
         self._listener.received(call.number, raw)
 
     def ended(self, call: "_Call", ending: Ending) -> None:
+        if not call.number:
+            self._parted.set()
         if self._live.pop(call.number, None) is not None:
             self._listener.ended(call.number, ending)
 

@@ -61,16 +61,24 @@ class HelperTools:
         if before is not None and before.signed_in and before.account is not None:
             return f"Already signed in as {before.account.label}. Ask again.", False
         login = self._state_dir / "login.lock"
-        if not _held(login):
-            if not self._may_open():
-                return (
-                    "A sign-in page was opened less than a minute ago. Wait a moment, then try again.",
-                    True,
-                )
-            self._launch()
-        return await self._wait(before, lambda: _held(login), strange=strange)
+        turn = FileLock(self._state_dir / "login.opened.lock")
+        try:
+            # Whoever finds the turn taken waits for the sign-in that its holder is launching.
+            if turn.try_acquire() and not _held(login) and self._session_file.current() == before:
+                if not self._may_open():
+                    return (
+                        "A sign-in page was opened less than a minute ago. Wait a moment, then try again.",
+                        True,
+                    )
+                self._launch()
+            return await self._wait(before, lambda: _held(login), turn.release, strange=strange)
+        finally:
+            turn.release()
 
-    async def _wait(self, before: Session | None, running: Callable[[], bool], *, strange: bool) -> tuple[str, bool]:
+    async def _wait(
+        self, before: Session | None, running: Callable[[], bool], began_to: Callable[[], None], *, strange: bool
+    ) -> tuple[str, bool]:
+        """`began_to` is called once the sign-in is under way."""
         generation = before.generation if before is not None else 0
         began = time.monotonic()
         seen_running = False
@@ -80,6 +88,8 @@ class HelperTools:
             signed_in = session is not None and session.signed_in and session.generation > generation
             busy = running()
             seen_running = seen_running or busy
+            if seen_running:
+                began_to()
             if signed_in and not busy and session is not None and session.account is not None:
                 return f"Signed in as {session.account.label}. {REOPEN if strange else 'Ask again.'}", False
             if not busy and (seen_running or time.monotonic() - began > 15):
@@ -90,21 +100,14 @@ class HelperTools:
         return "The sign-in page is still open in the browser. Finish there, then ask again.", True
 
     def _may_open(self) -> bool:
-        """One tab a minute for all processes: the stamp is made by whoever creates or ages it first."""
+        """One tab a minute for all processes. Asked by the one whose turn it is."""
         stamp = self._state_dir / "login.opened"
-        self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = FileLock(self._state_dir / "login.opened.lock")
-        if not lock.try_acquire():
-            return False
-        try:
-            with contextlib.suppress(OSError):
-                if 0 <= time.time() - stamp.stat().st_mtime < TAB_EVERY:
-                    return False
-            os.close(os.open(stamp, os.O_WRONLY | os.O_CREAT, 0o600))
-            os.utime(stamp)
-            return True
-        finally:
-            lock.release()
+        with contextlib.suppress(OSError):
+            if 0 <= time.time() - stamp.stat().st_mtime < TAB_EVERY:
+                return False
+        os.close(os.open(stamp, os.O_WRONLY | os.O_CREAT, 0o600))
+        os.utime(stamp)
+        return True
 
     def _launch(self) -> None:
         """`acp-stdio login`, on its own: a host that ends one of its two copies of us does not end the sign-in."""

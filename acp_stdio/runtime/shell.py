@@ -44,7 +44,7 @@ TICK: Final = 1.0
 WATCH: Final = 0.5
 """Seconds between two looks at the session and at our parent: a logout elsewhere closes streams within a second."""
 GOODBYE: Final = 0.3
-"""Seconds that the end of the session may take; the whole shutdown has 1.5."""
+"""Seconds that the end of the session may take, and then that of the connections; the whole shutdown has 1.5."""
 
 log = logging.getLogger(__name__)
 
@@ -228,6 +228,8 @@ class Shell:
     async def _shut_down(self) -> None:
         self._parts.memory.flush()
         helper = self._parts.keeper.close()
+        with anyio.move_on_after(GOODBYE):
+            await self._calls.parted()
         with anyio.move_on_after(GOODBYE):
             await self._parts.connector.aclose()
         self._host.close()
