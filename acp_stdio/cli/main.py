@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "logout": ("end the sign-in here and at the identity provider", "acp_stdio.cli.logout"),
     "status": ("who is signed in, until when, where it is stored", "acp_stdio.cli.status"),
     "whoami": ("the same as status", "acp_stdio.cli.status"),
+    "doctor": ("check everything real on this computer, and say what to do next", "acp_stdio.cli.doctor"),
     "demo": ("the whole story on this computer, no accounts needed", "acp_stdio.cli.demo"),
 }
 """Command to its one line of help and the module that has `add_arguments(parser)` and `run(args)`."""

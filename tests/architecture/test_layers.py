@@ -22,6 +22,7 @@ LEVELS = {
     "relay": 3,
     "login": 4,
     "runtime": 5,
+    "doctor": 5,
     "cli": 6,
     "demo": 6,
     "__main__": 7,

@@ -1,0 +1,1 @@
+"""Is this machine ready? Checks of everything real that a call will need."""

@@ -1,0 +1,32 @@
+"""The configuration: which files it came from, or every problem in it."""
+
+from acp_stdio.doctor.check import Case
+from acp_stdio.doctor.finding import Finding, ok, warning
+from acp_stdio.oauth.presets import check_identity, check_scopes, preset_of
+from acp_stdio.settings import managed
+
+
+def probe(case: Case) -> Finding:
+    """The layers at hand. It loaded, or there were no case; what only a sign-in would refuse is asked here."""
+    settings = case.settings
+    check_identity(settings.identity)
+    for upstream in settings.upstreams.values():
+        check_scopes(upstream, preset_of(settings.identity))
+    files = [str(path) for path in (managed.PLACE, settings.config_file) if path is not None and path.is_file()]
+    variables = sorted(name for name in case.environ if name.startswith("ACP_STDIO_"))
+    details = {
+        "files": files,
+        "variables": variables,
+        "profile": settings.profile,
+        "issuer": settings.identity.issuer,
+        "preset": settings.identity.preset,
+        "upstreams": {name: upstream.url for name, upstream in settings.upstreams.items()},
+    }
+    layers = ", ".join([*files, *variables]) or "the command line alone"
+    if not settings.upstreams:
+        return warning(
+            f"{layers}: no upstream is configured",
+            "Add a table such as [upstreams.finance] with the url of an MCP server.",
+            **details,
+        )
+    return ok(f"{layers}; profile {settings.profile}, upstreams: {', '.join(settings.upstreams)}", **details)

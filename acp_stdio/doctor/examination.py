@@ -1,0 +1,56 @@
+"""The whole examination, from the configuration to the report."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from acp_stdio.doctor import host_environment, installation
+from acp_stdio.doctor.check import LIMIT, Case, Check, examine
+from acp_stdio.doctor.finding import Finding, failed, skipped
+from acp_stdio.doctor.plan import CONFIGURATION, WITHOUT_CONFIGURATION, plan
+from acp_stdio.doctor.report import Report
+from acp_stdio.errors import Failure
+from acp_stdio.settings.load import load
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a command line asks to be examined."""
+
+    environ: Mapping[str, str]
+    processes: Callable[[Path], Iterable[Mapping[str, Any]]]
+    """The live `run` processes of a state directory."""
+    config: str = ""
+    profile: str = ""
+    targets: tuple[str, ...] = ()
+    may_prompt: bool = False
+    """The keyring may ask the person to unlock it."""
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The same for a process of its own; options that were not given are left out."""
+        options = [f"--{name}={value}" for name, value in (("config", self.config), ("profile", self.profile)) if value]
+        return (*options, "--", *self.targets) if self.targets else tuple(options)
+
+
+def examine_all(request: Request, progress: Callable[[str], None]) -> Report:
+    """Runs on after a failed check; what builds on it is reported as not checked. Raises nothing of its own."""
+    found: dict[str, Finding] = {"installation": installation.look(request.environ)}
+    try:
+        settings = load(
+            config=Path(request.config) if request.config else None,
+            profile=request.profile,
+            targets=request.targets,
+            environ=request.environ,
+        )
+    except Failure as failure:
+        found[CONFIGURATION] = failed(failure)
+        found |= dict.fromkeys(WITHOUT_CONFIGURATION, skipped(f"{CONFIGURATION} has a problem"))
+        return Report(found)
+    case = Case(settings, request.environ, request.processes, request.may_prompt, request.arguments, found)
+    checks = [
+        *plan(settings, may_prompt=request.may_prompt),
+        Check("host_environment", host_environment.probe, (CONFIGURATION,), LIMIT),
+    ]
+    return Report(examine(checks, case, progress))
