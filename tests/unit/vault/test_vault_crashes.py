@@ -92,6 +92,27 @@ def test_a_crash_anywhere_in_a_delete_never_brings_an_older_record_back(store: S
 
 
 @pytest.mark.parametrize("size", SIZES)
+def test_a_delete_after_a_save_that_crashed_before_it_tidied_up_does_not_bring_the_older_record_back(size: int) -> None:
+    for save_to in range(1000):
+        for delete_to in range(1000):
+            store = PlainStage()
+            assert saved(store, text(OLD, size))
+            tidied = saved(store, text(NEW, size), save_to)
+            before = seen(store)
+            try:
+                store.process(Interruption(delete_to)).delete(KEY)
+                finished = True
+            except Crash:
+                finished = False
+            assert seen(store) in ({""} if finished else {"", before}), f"crashes at {save_to} and {delete_to}"
+            if finished:
+                break
+        if tidied:
+            return
+    raise AssertionError("the save never came to its end")
+
+
+@pytest.mark.parametrize("size", SIZES)
 def test_two_crashes_in_a_row_lose_nothing_either(size: int) -> None:
     store = PlainStage()
     lived = False

@@ -88,6 +88,7 @@ def test_an_error_of_windows_is_told_by_what_it_means(windows: FakeWindows, numb
         (-25244, "another build of Python"),
         (-25293, "did not accept this program"),
         (-25308, "may not ask here"),
+        (-67030, "not signed"),
         (-34018, "status -34018"),
     ],
 )
