@@ -1,7 +1,7 @@
 """Calls on their way: token, durable intent, request, and the outcome in the trail."""
 
-import logging
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Callable
