@@ -37,6 +37,8 @@ class FakeWindows:
         """Called before each call of the system; may raise."""
         self.fails_with: int | None = None
         """Every call fails with this number."""
+        self.fails_in = ""
+        """Only the function of this name fails with it."""
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
         """Makes `keyring` load its Windows backend on this system until the patch is undone."""
@@ -64,7 +66,7 @@ class FakeWindows:
 
     def _enter(self, function: str) -> None:
         self.before()
-        if self.fails_with is not None:
+        if self.fails_with is not None and self.fails_in in {"", function}:
             raise WindowsError(self.fails_with, function, "made to fail")
 
     def _read(self, *, Type: int, TargetName: str) -> dict[str, Any]:

@@ -93,6 +93,7 @@ def test_a_crash_anywhere_in_a_delete_never_brings_an_older_record_back(store: S
 
 @pytest.mark.parametrize("size", SIZES)
 def test_a_delete_after_a_save_that_crashed_before_it_tidied_up_does_not_bring_the_older_record_back(size: int) -> None:
+    tidied = False
     for save_to in range(1000):
         for delete_to in range(1000):
             store = PlainStage()
@@ -110,6 +111,42 @@ def test_a_delete_after_a_save_that_crashed_before_it_tidied_up_does_not_bring_t
         if tidied:
             return
     raise AssertionError("the save never came to its end")
+
+
+@pytest.mark.parametrize("size", [300, 3000])
+def test_a_crash_anywhere_loses_nothing_either_where_the_last_one_left_both_copies(store: Stage, size: int) -> None:
+    last_call = calls_before_both_copies(store, size)
+    for crash_at in range(1000):
+        leave_both_copies(store, size, last_call)
+        finished = saved(store, text(LATER, size), crash_at)
+        assert seen(store) in ({LATER} if finished else {NEW, LATER}), f"save crashed at call {crash_at}"
+        assert emptied(store) == [], f"save crashed at call {crash_at}"
+        leave_both_copies(store, size, last_call)
+        try:
+            store.process(Interruption(crash_at)).delete(KEY)
+        except Crash:
+            assert seen(store) in {NEW, ""}, f"delete crashed at call {crash_at}: an older record is back"
+        assert emptied(store) == [], f"delete crashed at call {crash_at}"
+        if finished:
+            return
+    raise AssertionError("the save never came to its end")
+
+
+def calls_before_both_copies(store: Stage, size: int) -> int:
+    """The first number of calls after which a save that ends there has stored its record beside the old one."""
+    for crash_at in range(1000):
+        assert saved(store, text(OLD, size))
+        saved(store, text(NEW, size), crash_at)
+        found = seen(store)
+        store.process().delete(KEY)
+        if found == NEW:
+            return crash_at
+    raise AssertionError("the save never came to its end")
+
+
+def leave_both_copies(store: Stage, size: int, last_call: int) -> None:
+    assert saved(store, text(OLD, size))
+    saved(store, text(NEW, size), last_call)
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -129,6 +129,46 @@ def test_a_damaged_record_is_said_and_replaced_by_the_next_save(windows: FakeWin
     assert windows.items() == []
 
 
+def test_a_record_with_a_hole_is_removed_with_all_its_pieces(windows: FakeWindows) -> None:
+    vault = vault_on("win32")
+    vault.save(KEY, Secret("x" * 3000))
+    del windows.credentials[f"acp-stdio/{KEY}/a.1"]
+    assert vault.delete(KEY)
+    assert windows.items() == []
+
+
+def test_a_keyring_that_cannot_delete_still_gives_the_last_record(windows: FakeWindows) -> None:
+    vault = vault_on("win32")
+    windows.fails_in, windows.fails_with = "CredDelete", 5
+    for size in (3000, 300, 9000, 300, 3000):
+        vault.save(KEY, Secret("x" * size))
+        assert vault.load(KEY) == Secret("x" * size)
+
+
+def test_what_somebody_else_deletes_meanwhile_is_not_an_error(macos: FakeMacos) -> None:
+    vault = vault_on("darwin")
+    for moment in range(20):
+        macos.before = lambda: None
+        vault.save(KEY, Secret("x" * 3000))
+        macos.before = Somebody(macos, moment)
+        vault.delete(KEY)
+        assert macos.items() == []
+
+
+class Somebody:
+    """Empties the keychain before the call with that number."""
+
+    def __init__(self, macos: FakeMacos, moment: int) -> None:
+        self._macos = macos
+        self._moment = moment
+        self._calls = 0
+
+    def __call__(self) -> None:
+        if self._calls == self._moment:
+            self._macos.passwords.clear()
+        self._calls += 1
+
+
 def test_a_keyring_that_takes_a_record_and_loses_it_does_not_lose_the_old_one(windows: FakeWindows) -> None:
     vault = vault_on("win32")
     vault.save(KEY, Secret("old"))
