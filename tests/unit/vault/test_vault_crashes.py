@@ -94,6 +94,7 @@ def test_a_crash_anywhere_in_a_delete_never_brings_an_older_record_back(store: S
 @pytest.mark.parametrize("size", SIZES)
 def test_a_delete_after_a_save_that_crashed_before_it_tidied_up_does_not_bring_the_older_record_back(size: int) -> None:
     tidied = False
+    tidied = False
     for save_to in range(1000):
         for delete_to in range(1000):
             store = PlainStage()
