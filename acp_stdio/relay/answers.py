@@ -101,7 +101,7 @@ def failure_of(ending: Ending, upstream: str, *, modern: bool) -> tuple[Failure,
         )
     if status < 400 or status >= 500:
         opening = PERHAPS_DONE
-        why = "sent an answer that is not MCP" if status < 300 else f"answered HTTP {status}"
+        why = "ended its answer before there was one" if status < 300 else f"answered HTTP {status}"
         if 300 <= status < 400:
             opening, why = (
                 NOTHING_DONE,

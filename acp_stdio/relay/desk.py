@@ -11,6 +11,7 @@ from acp_stdio.relay.modern import ModernHeaders
 from acp_stdio.relay.pending import Phase, Purpose, Row
 from acp_stdio.relay.session import LegacySession, State
 from acp_stdio.wire import frames, methods
+from acp_stdio.wire.ending import Ending
 
 ERA_WAIT: Final = 0.4
 """Seconds that a handshake without a remembered answer waits for the upstream's own."""
@@ -79,6 +80,7 @@ class Desk:
 
     def _post(self, row: Row) -> Post:
         row.move(Phase.POSTED)
+        row.session = None if self.modern else self._session.id
         headers = row.headers if self.modern else self._session.headers()
         return Post(row.call, row.raw, headers, row.record)
 
@@ -111,7 +113,7 @@ class Desk:
             return self._fail_held(failure, opening, now)
         if row.purpose is Purpose.STREAM:
             self._drop(row)
-            return self._session.stream_ended(None, now)
+            return self._session.stream_ended(Ending(None), now)
         if row.purpose is Purpose.LIST and phase in (Phase.HELD, Phase.POSTED):
             served = self._serve_list(row, made_up=self._makes_up and opening == answers.NOTHING_SENT)
             if served:

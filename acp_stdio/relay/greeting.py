@@ -127,22 +127,26 @@ class Greeter(Desk):
     def _open_stream(self) -> list[Command]:
         row = self._row(Purpose.STREAM, "", b"")
         row.move(Phase.POSTED)
+        row.session = self._session.id
         return self._session.open_stream(row.call)
 
     def _session_was_lost(self, row: Row, now: float) -> list[Command]:
-        """404 with a session: the server forgot it and did nothing. Another is opened, and the frame sent once more."""
-        self._session.lose()
+        """404 in a session: the server forgot it and did nothing. The frame is sent once more, in another."""
         commands: list[Command] = []
-        for other in [r for r in self._rows.values() if r.purpose is Purpose.STREAM]:
-            self._drop(other)
-            commands.append(Abort(other.call))
-        if row.purpose in (Purpose.READY, Purpose.STREAM):
+        if self._session.id == row.session:
+            self._session.lose()
+            for other in [r for r in self._rows.values() if r.purpose is Purpose.STREAM]:
+                self._drop(other)
+                commands.append(Abort(other.call))
+        if row.purpose in (Purpose.READY, Purpose.STREAM) or row.phase is Phase.CANCELLED:
             self._drop(row)
         else:
             row.retried = True
             row.move(Phase.HELD)
         if self._session.state is State.CLOSED:
             commands += self._open_session(now)
+        elif self._session.passes:
+            commands += self._release_held()
         return commands
 
     def _end_session(self) -> list[Command]:

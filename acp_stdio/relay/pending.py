@@ -63,6 +63,13 @@ class Row:
     phase: Phase = Phase.HELD
     retried: bool = False
     """Once sent again because the session was lost; not a second time."""
+    session: str | None = None
+    """The id of the session in which it was posted."""
+    last_event_id: str = ""
+    resumes: int = 0
+    """How often in a row its stream was asked to go on without bringing anything new."""
+    resume_at: float | None = None
+    """When its stream is to be asked to go on."""
     cancels: int | None = None
     """The call that this notification cancels."""
 

@@ -12,12 +12,18 @@ from acp_stdio.relay import answers, handshake, lists
 from acp_stdio.relay.commands import Abort, CallRecord, Command, RunHelper, ToHost, Wake, Withdraw
 from acp_stdio.relay.greeting import Greeter, speaks_legacy
 from acp_stdio.relay.pending import Phase, Purpose, Row
+from acp_stdio.relay.session import MIN_RETRY
 from acp_stdio.wire import frames, methods
 from acp_stdio.wire.ending import Ending
 from acp_stdio.wire.frames import Frame
 
 MAX_IN_FLIGHT: Final = 512
 """Requests of one host. Above this a host is in a loop; it is told at once."""
+
+MAX_RESUMES: Final = 3
+"""Attempts in a row that bring nothing new."""
+RESUME_AFTER: Final = 0.5
+"""Seconds, where the server does not say."""
 
 
 class Relay(Greeter):
@@ -147,19 +153,19 @@ class Relay(Greeter):
         row = self._rows.get(call)
         if row is None:
             return []
-        if ending.status == 404 and self._session.id is not None and not row.retried:
+        if ending.status == 404 and row.session is not None and not row.retried and not row.last_event_id:
             return self._session_was_lost(row, now)
         match row.purpose:
             case Purpose.READY:
                 return self._session_is_open(row, ending, now)
             case Purpose.STREAM:
                 self._drop(row)
-                return self._session.stream_ended(ending.status, now)
+                return self._session.stream_ended(ending, now)
             case Purpose.NOTE:
                 self._drop(row)
                 return self._after_note(row)
             case _:
-                return self._unanswered(row, ending, now)
+                return self._to_be_resumed(row, ending, now) or self._unanswered(row, ending, now)
 
     def refused(self, call: int, failure: Failure, now: float) -> list[Command]:
         """The call did not leave: no token, no intent, or no right to send it."""
@@ -185,6 +191,18 @@ class Relay(Greeter):
         commands += self._settled(row, _outcome(frame), "", len(raw))
         return [*commands, ToHost(raw)]
 
+    def _to_be_resumed(self, row: Row, ending: Ending, now: float) -> list[Command]:
+        """A stream that ended early can be asked to go on, if the server said where (legacy era only)."""
+        if self.modern or not ending.last_event_id or row.session != self._session.id:
+            return []
+        row.resumes = row.resumes + 1 if ending.last_event_id == row.last_event_id else 1
+        row.last_event_id = ending.last_event_id
+        if row.resumes > MAX_RESUMES or row.phase is Phase.CANCELLED:
+            return []
+        wait = max(ending.retry if ending.retry is not None else RESUME_AFTER, MIN_RETRY)
+        row.resume_at = now + wait
+        return [Wake(wait)]
+
     def _unanswered(self, row: Row, ending: Ending, now: float) -> list[Command]:
         """The exchange ended without an answer in it, or its status says that there is none."""
         if ending.status is not None and ending.status >= 400 and ending.status not in (401, 403):
@@ -201,6 +219,8 @@ class Relay(Greeter):
             self.modern = False
             return [learned, *([ToHost(speaks_legacy(row.id or b"null"))] if waits else [])]
         failure, opening = answers.failure_of(ending, self._upstream, modern=self.modern)
+        if row.last_event_id:  # it was taken the first time; only going on was refused
+            opening = answers.PERHAPS_DONE
         outcome = "denied" if opening == answers.NOTHING_DONE else "unknown" if ending.sent else "error"
         return self._fail(row, failure, opening, outcome, now)
 
@@ -216,6 +236,9 @@ class Relay(Greeter):
         for row in [r for r in self._rows.values() if r.deadline <= now]:
             if row.call in self._rows:
                 commands += self._overdue(row, now)
+        for row in [r for r in self._rows.values() if r.resume_at is not None and r.resume_at <= now]:
+            row.resume_at = None
+            commands.append(self._session.resume(row.call, row.last_event_id))
         if self._session.stream_due(now):
             commands += self._open_stream()
         return commands

@@ -1,13 +1,18 @@
 """The one session with an upstream of the legacy era (MCP up to 2025-11-25)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from acp_stdio.relay.commands import Command, EndSession, Headers, OpenStream
+from acp_stdio.relay.commands import Command, EndSession, Headers, OpenStream, Wake
+from acp_stdio.wire.ending import Ending
 
 STREAM_RETRY: Final = (1.0, 2.0, 5.0, 15.0, 60.0)
 """Seconds before the GET stream is opened again after it broke, by how often in a row."""
+
+
+MIN_RETRY: Final = 0.05
+"""Seconds; a server that asks for less is in a loop."""
 
 
 class State(Enum):
@@ -37,7 +42,8 @@ class LegacySession:
     host_ready: bool = False
     stream_at: float | None = None
     """When the GET stream is to be opened again."""
-    _breaks: int = field(default=0)
+    _breaks: int = 0
+    _last_event_id: str = ""
 
     @property
     def passes(self) -> bool:
@@ -52,18 +58,26 @@ class LegacySession:
         return version if self.id is None else (("Mcp-Session-Id", self.id), *version)
 
     def open_stream(self, call: int) -> list[Command]:
-        """Asks for what the server sends on its own."""
+        """Asks for what the server sends on its own, from where it broke off."""
         self.stream_at = None
-        return [OpenStream(call, self.headers())]
+        return [self.resume(call, self._last_event_id)]
 
-    def stream_ended(self, status: int | None, now: float) -> list[Command]:
+    def resume(self, call: int, last_event_id: str) -> OpenStream:
+        """A GET that goes on behind this event; an empty id begins anew."""
+        place = (("Last-Event-ID", last_event_id),) if last_event_id else ()
+        return OpenStream(call, (*self.headers(), *place))
+
+    def stream_ended(self, ending: Ending, now: float) -> list[Command]:
         """405 means that the server has no such stream; after a break it is opened again, later and later."""
-        if (status is not None and status >= 400) or self.state is not State.OPEN:
+        if (ending.status is not None and ending.status >= 400) or self.state is not State.OPEN:
             return []
+        if ending.last_event_id != self._last_event_id:
+            self._last_event_id, self._breaks = ending.last_event_id, 0
         delay = STREAM_RETRY[min(self._breaks, len(STREAM_RETRY) - 1)]
         self._breaks += 1
-        self.stream_at = now + delay
-        return []
+        wait = delay if ending.retry is None else max(ending.retry, MIN_RETRY)
+        self.stream_at = now + wait
+        return [Wake(wait)]
 
     def stream_due(self, now: float) -> bool:
         """Whether the stream is to be opened again now."""
@@ -72,6 +86,7 @@ class LegacySession:
     def lose(self) -> None:
         """Forgets the server's side; the host's `initialize` stays, to open another."""
         self.state, self.id, self.opening, self.stream_at = State.CLOSED, None, None, None
+        self._last_event_id, self._breaks = "", 0
 
     def end(self) -> list[Command]:
         """Tells the server that the session is over, where it has one."""

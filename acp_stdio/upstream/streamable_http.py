@@ -79,11 +79,18 @@ class Answer:
             return
         if body.strip():
             self._sink.received(one_line(body))
-        self._sink.ended(Ending(self._status))
+        self._sink.ended(self._stream_ending(Ending(self._status)))
 
     def on_failed(self, sent: bool, why: str) -> None:
         """The connection could not be made, or broke."""
-        self._sink.ended(Ending(None, sent=sent, why=why))
+        self._sink.ended(self._stream_ending(Ending(None, sent=sent, why=why)))
+
+    def _stream_ending(self, ending: Ending) -> Ending:
+        events = self._events
+        if events is None:
+            return ending
+        retry = None if events.retry is None else events.retry / 1000
+        return ending._replace(last_event_id=events.last_event_id or "", retry=retry)
 
     def _too_large(self) -> None:
         if self.exchange is not None:

@@ -16,3 +16,7 @@ class Ending(NamedTuple):
     body: bytes = b""
     challenge: str = ""
     """The `WWW-Authenticate` header."""
+    last_event_id: str = ""
+    """Of an SSE stream: where the server can go on (MCP 2025-11-25, resumability and redelivery)."""
+    retry: float | None = None
+    """Seconds after which the server wants to be asked again."""

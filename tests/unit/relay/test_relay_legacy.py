@@ -199,10 +199,60 @@ def test_a_lost_session_is_opened_again_once_and_the_call_repeated(book: Playboo
 
 def test_the_stream_is_opened_again_after_a_break_but_not_where_there_is_none(book: Playbook) -> None:
     (stream,) = streams(book.done)
-    assert book.ended(stream.call) == []
+    assert book.ended(stream.call) == [Wake(1.0)]
     (again,) = streams(book.after(1.0))
     book.ended(again.call, 405)
     assert streams(book.after(100)) == []
+
+
+def test_all_calls_of_a_lost_session_are_repeated_in_the_new_one(book: Playbook) -> None:
+    calls = [book.call_of(book.host(id=n, method="tools/call", params=ECHO)) for n in (1, 2)]
+    opening = book.call_of(book.ended(calls[0], 404))
+    assert kinds(book.ended(calls[1], 404)) == []
+    book.relay.upstream_opened(opening, "S2")
+    ready = book.call_of(book.upstream(opening, id=0, result=welcome()))
+    assert [post.call for post in only(book.ended(ready, 202), Post)] == calls
+
+
+def test_a_cancelled_call_of_a_lost_session_is_forgotten(book: Playbook) -> None:
+    posted = book.call_of(book.host(id=1, method="tools/call", params=ECHO))
+    book.host(method="notifications/cancelled", params={"requestId": 1})
+    assert told(book.ended(posted, 404)) == []
+
+
+def test_a_stream_that_the_server_closes_is_asked_to_go_on_where_it_was(book: Playbook) -> None:
+    posted = book.call_of(book.host(id=1, method="tools/call", params=ECHO))
+    assert book.ended(posted, last_event_id="e7", retry=0.2) == [Wake(0.2)]
+    assert streams(book.after(0.1)) == []
+    (resumed,) = streams(book.after(0.1))
+    assert (resumed.call, resumed.headers) == (posted, (*SESSION, ("Last-Event-ID", "e7")))
+    assert told(book.upstream(posted, id=1, result={}))[0]["id"] == 1
+
+
+def test_going_on_is_tried_three_times_without_news_and_the_call_is_not_sent_again(book: Playbook) -> None:
+    posted = book.call_of(book.host(id=1, method="tools/call", params=ECHO))
+    for _ in range(3):
+        book.ended(posted, last_event_id="e7", retry=0.1)
+        assert len(streams(book.after(1))) == 1
+    done = book.ended(posted, last_event_id="e7", retry=0.1)
+    assert told(done)[0]["result"]["content"][0]["text"].startswith("This may have been carried out")
+    assert [post["method"] for post in posts(book.done)].count("tools/call") == 1
+
+
+def test_a_call_that_was_taken_is_not_repeated_where_going_on_finds_no_session(book: Playbook) -> None:
+    posted = book.call_of(book.host(id=1, method="tools/call", params=ECHO))
+    book.ended(posted, last_event_id="e7", retry=0.1)
+    book.after(1)
+    done = book.ended(posted, 404)
+    assert told(done)[0]["result"]["content"][0]["text"].startswith("This may have been carried out")
+    assert posts(done) == []
+
+
+def test_the_servers_own_stream_goes_on_where_it_was(book: Playbook) -> None:
+    (stream,) = streams(book.done)
+    book.ended(stream.call, last_event_id="s1", retry=0.3)
+    (again,) = streams(book.after(0.3))
+    assert ("Last-Event-ID", "s1") in again.headers
 
 
 def test_a_call_without_an_answer_in_time_is_answered_here_and_cancelled_there(book: Playbook) -> None:
