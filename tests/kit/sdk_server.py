@@ -2,7 +2,7 @@
 
 Prints {"url": …} and then a line for each tool call (who, through which agent, what) and each request body's
 digest. Lines on its stdin steer it: `release` lets the calls of `slow` go on, `refuse N` answers the next N requests
-with 401. It ends when its stdin does.
+with 401, `distrust` all that carry the token seen last. It ends when its stdin does.
 """
 
 import argparse
@@ -53,15 +53,18 @@ def say(line: str) -> None:
 
 
 class Verifier(PersonalToken):
-    """The provider's JWTs for this server; refuses the next ones where it was told to."""
+    """The provider's JWTs for this server; refuses the next ones, or the one it knows, where it was told to."""
 
     refusals = 0
+    known = ""
+    distrusted = ""
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        if self.refusals:
-            self.refusals -= 1
+        if self.refusals or token == self.distrusted:
+            self.refusals = max(0, self.refusals - 1)
             say("refused a token")
             return None
+        self.known = token
         return await super().verify_token(token)
 
 
@@ -179,7 +182,7 @@ class Tools:
 
 
 class Door:
-    """Logs the digest of each request body, and answers one era only if told to.
+    """Logs the digest of each request body and the life of each GET, and answers one era only if told to.
 
     With `watch` it also ends a modern call whose caller closes the connection: the SDK, which does so for
     calls that it answers with SSE, does not look while it prepares one JSON answer.
@@ -189,6 +192,13 @@ class Door:
         self._app, self._only, self._watch = app, only, watch
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "GET":
+            say(f"stream begun {scope['path']}")
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                say(f"stream ended {scope['path']}")
+            return
         if scope["type"] != "http" or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
@@ -250,6 +260,8 @@ async def steer(tools: Tools, verifier: Verifier) -> None:
                 tools.release()
             case ["refuse", number]:
                 verifier.refusals = int(number)
+            case ["distrust"]:
+                verifier.distrusted = verifier.known
             case _:
                 continue
         say(f"steered {line.strip()}")
