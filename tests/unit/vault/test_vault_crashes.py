@@ -128,6 +128,13 @@ def test_a_crash_anywhere_loses_nothing_either_where_the_last_one_left_both_copi
         except Crash:
             assert seen(store) in {NEW, ""}, f"delete crashed at call {crash_at}: an older record is back"
         assert emptied(store) == [], f"delete crashed at call {crash_at}"
+        leave_both_copies(store, size, last_call)
+        assert saved(store, text(LATER, size))
+        try:
+            store.process(Interruption(crash_at)).delete(KEY)
+        except Crash:
+            assert seen(store) in {LATER, ""}, f"delete crashed at call {crash_at}: an older record is back"
+        assert emptied(store) == [], f"delete crashed at call {crash_at}"
         if finished:
             return
     raise AssertionError("the save never came to its end")
