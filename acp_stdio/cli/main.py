@@ -20,6 +20,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("who is signed in, until when, where it is stored", "acp_stdio.cli.status"),
     "whoami": ("the same as status", "acp_stdio.cli.status"),
     "doctor": ("check everything real on this computer, and say what to do next", "acp_stdio.cli.doctor"),
+    "install": ("add the entry to a host, such as Claude Desktop", "acp_stdio.cli.install"),
+    "uninstall": ("take our entries out of a host again", "acp_stdio.cli.uninstall"),
+    "hosts": ("which hosts are supported, and which were found here", "acp_stdio.cli.hosts"),
     "demo": ("the whole story on this computer, no accounts needed", "acp_stdio.cli.demo"),
 }
 """Command to its one line of help and the module that has `add_arguments(parser)` and `run(args)`."""

@@ -21,6 +21,7 @@ LEVELS = {
     "downstream": 3,
     "relay": 3,
     "login": 4,
+    "hosts": 4,
     "runtime": 5,
     "doctor": 5,
     "cli": 6,
