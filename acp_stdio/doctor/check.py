@@ -35,7 +35,7 @@ class Case:
 class Probe(Protocol):
     """Looks at one thing. Raises `Failure` where another room refuses; that is its finding then."""
 
-    def __call__(self, case: Case) -> Finding: ...
+    def __call__(self, case: Case, /) -> Finding: ...
 
 
 @dataclass(frozen=True, slots=True)

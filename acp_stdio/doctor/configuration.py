@@ -15,6 +15,7 @@ def probe(case: Case) -> Finding:
     files = [str(path) for path in (managed.PLACE, settings.config_file) if path is not None and path.is_file()]
     variables = sorted(name for name in case.environ if name.startswith("ACP_STDIO_"))
     details = {
+        "config": str(settings.paths.config),
         "files": files,
         "variables": variables,
         "profile": settings.profile,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from acp_stdio.doctor import host_environment, installation
+from acp_stdio.doctor import host_entries, host_environment, installation
 from acp_stdio.doctor.check import LIMIT, Case, Check, examine
 from acp_stdio.doctor.finding import Finding, failed, skipped
 from acp_stdio.doctor.plan import CONFIGURATION, WITHOUT_CONFIGURATION, plan
@@ -51,6 +51,7 @@ def examine_all(request: Request, progress: Callable[[str], None]) -> Report:
     case = Case(settings, request.environ, request.processes, request.may_prompt, request.arguments, found)
     checks = [
         *plan(settings, may_prompt=request.may_prompt),
+        Check("hosts", host_entries.probe, (CONFIGURATION,)),
         Check("host_environment", host_environment.probe, (CONFIGURATION,), LIMIT),
     ]
     return Report(examine(checks, case, progress))

@@ -10,7 +10,7 @@ from acp_stdio.errors import EXIT_OK, REASONS, Failure
 State = Literal["ok", "warning", "problem", "skipped"]
 
 _USERINFO: Final = re.compile(r"(?<=://)[^/\s@?#]*@")
-_QUERY: Final = re.compile(r"(\w://[^\s?#\"'<>]*)[?#][^\s\"'<>,;)]*")
+_QUERY: Final = re.compile(r"(\w://[^\s?#\"'<>]*)[?#][^\s\"'<>]*")
 _BEARER: Final = re.compile(r"(?i)\b(bearer|basic|dpop)\s+[\w.~+/=-]{12,}")
 
 

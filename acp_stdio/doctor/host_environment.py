@@ -9,13 +9,17 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final, cast
 
 from acp_stdio.doctor import inside
 from acp_stdio.doctor.check import Case
 from acp_stdio.doctor.finding import Finding, ok, problem, warning
+from acp_stdio.doctor.host_entries import entry_environment
 from acp_stdio.doctor.route import PROXY_VARIABLES, TRUST_VARIABLES
 from acp_stdio.errors import EXIT_CONFIGURATION
+from acp_stdio.hosts.entry import MANAGED, environment
+from acp_stdio.vault.session_bus import ADDRESS
 
 _WITHIN: Final = 13.0
 """Seconds for the whole child, whose checks run side by side."""
@@ -27,38 +31,28 @@ _HANDED_ON: Final = {
 }  # fmt: skip
 _HANDED_ON_ELSEWHERE: Final = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
 """What hosts let through: the MCP SDKs' default environment, which Claude Desktop uses."""
-_OURS: Final = "ACP_STDIO_"
 
 
 def probe(case: Case) -> Finding:
     """Compares what this process found with what a host's child finds."""
-    ours = sorted(name for name in case.environ if name.startswith(_OURS))
-    # Their own lack is told below; the other checks shall not all stumble over it.
-    environ = {**reduced(case.environ), **{name: case.environ[name] for name in ours}}
+    entry = entry_environment()
+    added = entry if entry is not None else environment(case.environ, Path.home())  # what `install` would write
+    environ = {**reduced(case.environ), **added}
     again = [name for name, finding in case.found.items() if finding.passed and inside.depends(name)]
     theirs = _ask(environ, case.arguments, again)
-    details = {"variables": sorted(reduced(case.environ)), "checks": sorted(theirs)}
-    worse = {name: each for name, each in theirs.items() if not each.passed}
-    for name, each in worse.items():
-        return Finding(
-            "problem",
-            f"Where only a host's variables are set, {name} fails: {each.message}",
-            cause(name, case.found.get(name), each, case.environ) or each.next,
-            {**details, "differs": sorted(worse)},
-            each.exit_code or EXIT_CONFIGURATION,
-        )
+    details = {"variables": sorted(environ), "checks": sorted(theirs)}
     for name, each in theirs.items():
-        if name in case.found and (step := cause(name, case.found[name], each, case.environ)):
+        if not each.passed:
+            message = f"Where only a host's variables are set, {name} fails: {each.message}"
+            step = cause(case.found.get(name), each, case.environ) or each.next
+            return Finding("problem", message, step, details, each.exit_code or EXIT_CONFIGURATION)
+    for name, each in theirs.items():
+        here = case.found.get(name)
+        if here is not None and (step := cause(here, each, case.environ)):
             return warning(
-                f"A host's child sees another {_what(case.found[name], each)} than this shell.", step, **details
+                f"A host's child sees another {_what(here, each)} than this shell ({name}).", step, **details
             )
-    if ours:
-        return warning(
-            f"{', '.join(ours)} {'is' if len(ours) == 1 else 'are'} set in this shell; hosts do not hand that on.",
-            f"Put {ours[0]} into the `env` of the host's entry, or use the option of that name there.",
-            **details,
-        )
-    return ok("a host's few variables are enough", **details)
+    return ok("the few variables that a host hands on are enough", **details)
 
 
 def reduced(environ: Mapping[str, str]) -> dict[str, str]:
@@ -67,9 +61,8 @@ def reduced(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: environ[name] for name in names if name in environ}
 
 
-def cause(name: str, here: Finding | None, there: Finding, environ: Mapping[str, str]) -> str:
+def cause(here: Finding | None, there: Finding, environ: Mapping[str, str]) -> str:
     """The step that makes both alike; empty where they are, or where no variable is to blame."""
-    del name
     mine: Mapping[str, Any] = here.details if here else {}
     if mine.get("proxy", "") != there.details.get("proxy", "") and (variable := _set(PROXY_VARIABLES, environ)):
         proxy = mine.get("proxy") or "HOST:PORT"
@@ -77,10 +70,11 @@ def cause(name: str, here: Finding | None, there: Finding, environ: Mapping[str,
     if mine.get("trust", "") != there.details.get("trust", "") and (variable := _set(TRUST_VARIABLES, environ)):
         bundle = environ[variable]
         return f'{variable} is set in this shell only: put [network] ca_bundle = "{bundle}" into the configuration.'
-    for kind in ("config", "state", "cache"):
-        variable = f"XDG_{kind.upper()}_HOME"
-        if mine.get(kind, "") != there.details.get(kind, "") and environ.get(variable):
-            return f"{variable} is set in this shell only: unset it, or put it into the `env` of the host's entry."
+    if "backend" in mine and not there.passed and environ.get(ADDRESS):
+        return f"{ADDRESS} is set in this shell only: put it into the `env` of the host's entry."
+    moved = [kind for kind in ("config", "state", "cache") if mine.get(kind, "") != there.details.get(kind, "")]
+    if moved and (variable := _set(MANAGED, environ)):
+        return f"{variable} is set in this shell only: run `acp-stdio install` again, which tells the host."
     return ""
 
 

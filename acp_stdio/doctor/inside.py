@@ -14,6 +14,7 @@ from acp_stdio.doctor.finding import Finding, failed
 from acp_stdio.doctor.plan import CONFIGURATION, plan
 from acp_stdio.errors import Failure
 from acp_stdio.settings.load import load
+from acp_stdio.settings.paths import user_paths
 
 _LIMIT: Final = 9.0
 """Seconds for each check; they run side by side."""
@@ -29,7 +30,7 @@ def look(names: list[str], config: str, profile: str, targets: list[str]) -> dic
     try:
         settings = load(config=Path(config) if config else None, profile=profile, targets=targets, environ=os.environ)
     except Failure as failure:
-        return {CONFIGURATION: failed(failure)}
+        return {CONFIGURATION: failed(failure, config=str(user_paths(os.environ).config))}
     case = Case(settings, os.environ, processes=lambda _: ())
     checks = [replace(check, limit=_LIMIT) for check in plan(settings) if check.name in names]
     with ThreadPoolExecutor(max(1, len(checks))) as pool:

@@ -15,9 +15,12 @@ from acp_stdio.errors import Failure
 from acp_stdio.upstream.dial import describe
 from acp_stdio.upstream.http import Origin, parse_origin
 from acp_stdio.upstream.proxy import Refused, open_tunnel
+from acp_stdio.vault.bounded import OneAtATime
 
-_WITHIN: Final = 6.0
+_WITHIN: Final = 4.5
 """Seconds for one connection; a check makes two at most."""
+_NAME_WITHIN: Final = 5.0
+"""Seconds for the resolver, which has its own and longer patience."""
 _SOON: Final = 14 * 86_400.0
 """Seconds before its end from which a certificate is worth a word."""
 _EXPIRED: Final = 10
@@ -51,6 +54,8 @@ def probe(case: Case, url: str, *, provider: bool) -> Finding:
         return problem(
             "configuration_invalid", message, "Correct that variable, or set [network] ca_bundle.", **details
         )
+    if why := _unresolved(route.proxy.host if route.proxy else origin.host):
+        return problem(reason, f"{origin.authority}: {why}.", _next(socket.gaierror(), route), **details)
     try:
         seen = asyncio.run(_connect(origin, route, trust))
     except (OSError, Refused) as error:
@@ -64,6 +69,17 @@ def probe(case: Case, url: str, *, provider: bool) -> Finding:
         message = f"The certificate of {origin.authority} ends in {days} days, on {seen.until}."
         return warning(message, f"Tell whoever runs {origin.host}.", **details)
     return ok(f"{origin.authority} answers, {via}; certificate by {seen.issuer}, until {seen.until}", **details)
+
+
+def _unresolved(host: str) -> str:
+    """Why `host` has no address; empty where it has one. Not asyncio's: a resolver that hangs would outlive us."""
+    try:
+        OneAtATime().run(lambda: socket.getaddrinfo(host, None, type=socket.SOCK_STREAM), _NAME_WITHIN)
+    except TimeoutError:
+        return f"the name {host} was not resolved within {_NAME_WITHIN:g} s"
+    except OSError:
+        return f"could not resolve host {host}"
+    return ""
 
 
 async def _connect(origin: Origin, route: Route, trust: ssl.SSLContext | None) -> Certificate | None:
@@ -107,7 +123,7 @@ def _distrusted(error: ssl.SSLCertVerificationError, origin: Origin, seen: Certi
     if code in _OTHER_NAME:
         message = f"The certificate of {origin.authority} is for {', '.join(seen.names) or 'no name'}."
         return message, f"Correct the host in the configuration, or tell whoever runs {origin.host}."
-    message = f"The certificate of {origin.authority} was issued by {seen.issuer}, which {trust} does not know."
+    message = f"The certificate of {origin.authority} was issued by {seen.issuer}, which is not trusted here ({trust})."
     if code in _ISSUER_UNKNOWN:
         return message, "If your company inspects TLS or has its own authority, set [network] ca_bundle to its root."
     return f"The certificate of {origin.authority} does not hold: {error.verify_message}.", "Tell whoever runs it."

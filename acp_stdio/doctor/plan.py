@@ -21,7 +21,8 @@ from acp_stdio.settings.model import Settings
 CONFIGURATION: Final = "configuration"
 WITHOUT_CONFIGURATION: Final = (
     "directories", "lock", "provider/network", "provider/discovery", "provider/clock", "upstreams", "keyring",
-    "session", "grant", "trail", "processes", "host_environment",
+    "session", "grant", "trail", "processes", "hosts",
+    "host_environment",
 )  # fmt: skip
 """What cannot be looked at without settings."""
 
