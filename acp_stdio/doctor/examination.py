@@ -1,17 +1,23 @@
 """The whole examination, from the configuration to the report."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from acp_stdio.doctor import host_entries, host_environment, installation
-from acp_stdio.doctor.check import LIMIT, Case, Check, examine
-from acp_stdio.doctor.finding import Finding, failed, skipped
-from acp_stdio.doctor.plan import CONFIGURATION, WITHOUT_CONFIGURATION, plan
+from acp_stdio.doctor.check import Case, Check, examine
+from acp_stdio.doctor.finding import Finding, failed
+from acp_stdio.doctor.plan import CONFIGURATION, plan
 from acp_stdio.doctor.report import Report
 from acp_stdio.errors import Failure
+from acp_stdio.settings import checks
 from acp_stdio.settings.load import load
+from acp_stdio.settings.model import IdentitySettings, Settings
+from acp_stdio.settings.paths import user_paths
+
+_INDEPENDENT: Final = ("directories", "lock", "processes", "hosts")
+"""What can be looked at although the configuration cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +52,23 @@ def examine_all(request: Request, progress: Callable[[str], None]) -> Report:
         )
     except Failure as failure:
         found[CONFIGURATION] = failed(failure)
-        found |= dict.fromkeys(WITHOUT_CONFIGURATION, skipped(f"{CONFIGURATION} has a problem"))
-        return Report(found)
+        settings = _defaults(request)
     case = Case(settings, request.environ, request.processes, request.may_prompt, request.arguments, found)
-    checks = [
+    planned = [
         *plan(settings, may_prompt=request.may_prompt),
-        Check("hosts", host_entries.probe, (CONFIGURATION,)),
-        Check("host_environment", host_environment.probe, (CONFIGURATION,), LIMIT),
+        Check("hosts", host_entries.probe),
+        Check("host_environment", host_environment.probe),
     ]
-    return Report(examine(checks, case, progress))
+    if CONFIGURATION in found:
+        planned = [
+            check if check.name in _INDEPENDENT else replace(check, needs=(CONFIGURATION,))
+            for check in planned
+            if check.name != CONFIGURATION
+        ]
+    return Report(examine(planned, case, progress))
+
+
+def _defaults(request: Request) -> Settings:
+    """Enough to find this user's directories where the configuration cannot be read."""
+    profile = request.profile if not checks.name(request.profile) else "default"
+    return Settings(IdentitySettings("", ""), {}, user_paths(request.environ), profile)

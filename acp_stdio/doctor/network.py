@@ -23,6 +23,8 @@ _NAME_WITHIN: Final = 5.0
 """Seconds for the resolver, which has its own and longer patience."""
 _SOON: Final = 14 * 86_400.0
 """Seconds before its end from which a certificate is worth a word."""
+_NAMES: Final = 4
+"""Of a certificate that are told."""
 _EXPIRED: Final = 10
 _ISSUER_UNKNOWN: Final = frozenset({2, 18, 19, 20, 21})
 _OTHER_NAME: Final = frozenset({62, 64})
@@ -121,12 +123,16 @@ def _distrusted(error: ssl.SSLCertVerificationError, origin: Origin, seen: Certi
         message = f"The certificate of {origin.authority} expired on {seen.until}."
         return message, f"Tell whoever runs {origin.host}; if that date is to come, correct this computer's clock."
     if code in _OTHER_NAME:
-        message = f"The certificate of {origin.authority} is for {', '.join(seen.names) or 'no name'}."
+        message = f"The certificate of {origin.authority} is for {_some(seen.names)}."
         return message, f"Correct the host in the configuration, or tell whoever runs {origin.host}."
     message = f"The certificate of {origin.authority} was issued by {seen.issuer}, which is not trusted here ({trust})."
     if code in _ISSUER_UNKNOWN:
         return message, "If your company inspects TLS or has its own authority, set [network] ca_bundle to its root."
     return f"The certificate of {origin.authority} does not hold: {error.verify_message}.", "Tell whoever runs it."
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:_NAMES]) + (f" and {len(names) - _NAMES} more" if len(names) > _NAMES else "") or "no name"
 
 
 def _next(error: Exception, route: Route) -> str:

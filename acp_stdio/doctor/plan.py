@@ -19,12 +19,6 @@ from acp_stdio.doctor.check import LIMIT, PERSON_LIMIT, Check
 from acp_stdio.settings.model import Settings
 
 CONFIGURATION: Final = "configuration"
-WITHOUT_CONFIGURATION: Final = (
-    "directories", "lock", "provider/network", "provider/discovery", "provider/clock", "upstreams", "keyring",
-    "session", "grant", "trail", "processes", "hosts",
-    "host_environment",
-)  # fmt: skip
-"""What cannot be looked at without settings."""
 
 
 def plan(settings: Settings, *, may_prompt: bool = False) -> list[Check]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import threading
 from collections.abc import Generator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from acp_stdio import __version__
+from acp_stdio.runtime.live import LiveFile
 from tests.kit import leaks
 from tests.kit.oidc_provider import OidcProvider, oidc_provider
 from tests.kit.secret_service import secret_service
@@ -181,6 +183,7 @@ def test_a_configuration_with_problems_shows_all_of_them_and_checks_what_it_can(
     found = examined(machine)
     assert states(found)["installation"] == "ok"
     assert found["keyring"]["message"] == "not checked: configuration has a problem"
+    assert states(found)["lock"] == states(found)["hosts"] == "ok"
 
 
 def test_an_upstream_that_is_not_configured_is_a_problem_of_the_configuration(machine: Machine) -> None:
@@ -241,6 +244,17 @@ def test_a_keyring_that_a_host_does_not_find_is_put_down_to_the_bus(machine: Mac
         assert found["host_environment"]["state"] == "problem"
         assert found["host_environment"]["next"].startswith("DBUS_SESSION_BUS_ADDRESS is set in this shell only")
         assert service.secrets() == {}
+
+
+def test_a_running_process_is_told_with_its_host(machine: Machine) -> None:
+    live = LiveFile(machine.state, "finance")
+    live.begin()
+    live.name_client("claude-ai")
+    try:
+        assert examined(machine)["processes"]["message"] == f"1 running: claude-ai (process {os.getpid()})"
+    finally:
+        live.end()
+    assert examined(machine)["processes"]["message"] == "none runs now"
 
 
 def test_looking_changes_nothing(machine: Machine) -> None:

@@ -76,6 +76,16 @@ async def test_a_server_without_tls_is_a_problem_of_tls(make_case: MakeCase) -> 
     assert "TLS" in found.message
 
 
+async def test_a_server_that_says_nothing_is_not_waited_for_longer_than_said(
+    make_case: MakeCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network, "_WITHIN", 0.2)
+    async with serving(silent) as server:
+        found = await look(make_case(), server.origin.replace("http:", "https:"))
+    assert found.state == "problem"
+    assert "within 0.2 s" in found.message
+
+
 @pytest.mark.parametrize("scheme", ["http", "https"])
 async def test_a_closed_port_is_a_refused_connection(make_case: MakeCase, scheme: str) -> None:
     with socket.socket() as taken:
