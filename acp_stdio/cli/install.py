@@ -177,8 +177,9 @@ def _agreed(config: plan.Config, others: list[Rival], replace: set[str], out: Ou
 
 def _yes(question: str, out: Output, *, default: bool) -> bool:
     out.warn(question)
-    answer = sys.stdin.readline().strip().lower()
-    return answer in ("y", "yes") or (default and not answer)
+    line = sys.stdin.readline()
+    answer = line.strip().lower()
+    return answer in ("y", "yes") or (default and bool(line) and not answer)  # an end of input is no answer
 
 
 def _carry_out(change: plan.Change, others: list[Rival], out: Output, *, dry_run: bool) -> tuple[str, dict[str, Any]]:

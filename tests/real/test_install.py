@@ -90,7 +90,7 @@ class Laptop:
                 for question, answer in answers.items():
                     place = seen.find(question, looked)
                     if place >= 0 and (end := seen.find("]", place)) >= 0:
-                        os.write(ours, f"{answer}\n".encode())
+                        os.write(ours, answer.encode() if answer == "\x04" else f"{answer}\n".encode())
                         looked = end
             os.close(ours)
             return process.wait(PATIENCE), seen
@@ -160,6 +160,15 @@ def test_no_is_the_default_and_a_kept_name_is_exit_7(laptop: Laptop) -> None:
     assert "not installed" in seen
     assert laptop.claude.read_bytes() == before
     assert KEY not in seen
+
+
+def test_an_end_of_input_agrees_to_nothing(laptop: Laptop) -> None:
+    _with_rivals(laptop)
+    before = laptop.claude.read_bytes()
+    code, seen = laptop.at_terminal({"Sign in now": "\x04", "place? [y": "\x04"}, "install", "claude-desktop")
+    assert code == 7, seen
+    assert "The entry is written all the same" not in seen  # no sign-in was tried
+    assert laptop.claude.read_bytes() == before
 
 
 def test_a_sign_in_that_fails_is_said_and_the_entry_is_written(laptop: Laptop) -> None:

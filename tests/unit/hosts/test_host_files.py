@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acp_stdio.errors import Failure
-from acp_stdio.hosts import file
+from acp_stdio.hosts import edit, file
 from acp_stdio.hosts.entry import Wanted
 from acp_stdio.hosts.known import BY_NAME
 from acp_stdio.hosts.plan import install, look, rivals, uninstall
@@ -177,6 +177,34 @@ def test_the_diff_shows_our_lines_and_of_others_only_names(path: Path) -> None:
     assert '-    "keyed": {' in change.diff()
 
 
+def test_what_a_person_added_to_our_entry_is_not_shown_either(path: Path) -> None:
+    old = {"command": "/old/acp-stdio", "args": ["run"], "env": {"MINE": KEY, "ACP_STDIO_HOME": "/gone"}, "note": KEY}
+    _write(path, {"mcpServers": {"finance": old}})
+    shown = install(look(DESKTOP, path), [FINANCE], ()).diff()
+    assert KEY not in shown
+    assert '-      "command": "/old/acp-stdio"' in shown
+    assert '-        "ACP_STDIO_HOME": "/gone"' in shown
+
+
+def test_replace_takes_no_other_entry_of_ours(path: Path) -> None:
+    people = {"command": "/opt/bin/acp-stdio", "args": ["run", "people"]}
+    _write(path, {"mcpServers": {"people": people}})
+    _install(path, "people")
+    assert _servers(path) == {"people": people, "finance": ENTRY}
+
+
+def test_an_edit_that_would_touch_other_parts_is_never_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _write(path, {"theme": "dark"})
+    config = look(DESKTOP, path)
+
+    def broken(text: str, path: Any, value: Any) -> str:
+        return text.replace("dark", "light")
+
+    monkeypatch.setattr(edit, "put", broken)
+    with pytest.raises(AssertionError, match="somebody else's part"):
+        install(config, [FINANCE], ())
+
+
 @pytest.mark.parametrize(
     ("content", "line"),
     [
@@ -186,6 +214,7 @@ def test_the_diff_shows_our_lines_and_of_others_only_names(path: Path) -> None:
         (b'{\n"mcpServers": []}', 2),
         (b'{"mcpServers": {"a": {},\n"a": {}}}', 2),
         (b'{"mcpServers": {"a": {"command": "acp-stdio",\n"args": ["run"],\n"env": {},\n"env": {}}}}', 4),
+        (b'{"mcpServers": {"a": {"command": "acp-stdio",\n"args": ["run"],\n"args": ["run"]}}}', 3),
         (b'{\n"a": "\xff\xfe"}', 2),
     ],
 )
