@@ -169,7 +169,8 @@ def test_each_record_says_who_through_which_agent_did_what_when(life: Life) -> N
         assert record["upstream"] == "finance"
         assert record["arguments"]["bytes"] >= 0
         if record["event"] == "call.denied":
-            assert (record["token"], record["outcome"]) == (None, "denied")
+            assert record["token"] is None
+            assert record["outcome"] in ("denied", "cancelled")
         else:
             assert (record["user"]["sub"], record["user"]["label"]) == ("alice", "alice@example.com")
             assert {"jti", "aud", "exp"} <= set(record["token"])

@@ -185,7 +185,7 @@ def test_the_handshake_is_answered_while_the_company_is_unreachable(tmp_path: Pa
                 assert reason_of(refused) == "idp_unreachable"
 
 
-def test_an_upstream_that_is_down_is_said_and_recovers_without_a_restart(scene: Scene, tmp_path: Path) -> None:
+def test_a_server_that_is_down_is_said_and_nothing_was_sent(scene: Scene, tmp_path: Path) -> None:
     with sdk_upstream(scene.provider.issuer) as other:
         away = Scene(tmp_path / "away", scene.provider, other)
         away.login()

@@ -1,0 +1,289 @@
+"""The shell, the calls and the keeper together, with the two ends of the wire in the test's hands."""
+
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+import pytest
+
+from acp_stdio.errors import Failure
+from acp_stdio.wire.framing import MAX_LINE
+from tests.kit.host import reason_of, text_of
+from tests.protocol.stage import Stage
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="watches POSIX pipes on the event loop")
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    return Stage(tmp_path, monkeypatch)
+
+
+def play(stage: Stage, act: Callable[[], Awaitable[None]]) -> None:
+    async def on_stage() -> None:
+        async with stage.running():
+            await act()
+
+    anyio.run(on_stage)
+
+
+def test_the_intent_is_on_disk_before_the_request_leaves_and_travels_with_it(stage: Stage) -> None:
+    async def act() -> None:
+        stage.call()
+        stage.give(stage.token())
+        await stage.until(lambda: stage.connector.sent)
+        (sent,) = stage.connector.sent
+        assert sent.intents == [sent.headers["X-Request-Id"]]
+        assert sent.headers["User-Agent"].endswith("(claude-code/3)")
+        assert sent.headers["Authorization"] == "Bearer token-1"
+        sent.answer("42")
+        assert text_of(await stage.read()) == "42"
+        assert stage.records() == [("call.intent", ""), ("call.outcome", "ok")]
+
+    play(stage, act)
+
+
+def test_a_trail_that_cannot_be_written_keeps_the_call_here(stage: Stage) -> None:
+    stage.trail_dir.write_text("a file where the folder should be")
+
+    async def act() -> None:
+        stage.call()
+        stage.give(stage.token())
+        refused = await stage.read()
+        assert reason_of(refused) == "audit_unavailable"
+        assert text_of(refused).startswith("Nothing was sent. The audit trail in")
+        assert stage.connector.sent == []
+        stage.trail_dir.unlink()
+        stage.call()
+        await stage.until(lambda: stage.connector.sent)
+
+    play(stage, act)
+    assert stage.records() == [("call.intent", ""), ("call.outcome", "cancelled")]
+
+
+@pytest.mark.parametrize("changes", [{"origin": "https://evil.example.com:443"}, {"upstream": "other"}])
+def test_a_token_of_another_origin_or_upstream_goes_nowhere(stage: Stage, changes: dict[str, Any]) -> None:
+    async def act() -> None:
+        stage.call()
+        stage.give(stage.token(**changes))
+        refused = await stage.read()
+        assert reason_of(refused) == "wrong_audience"
+        assert text_of(refused).startswith("Nothing was sent.")
+
+    play(stage, act)
+    assert stage.connector.sent == []
+    assert stage.records() == [("call.intent", ""), ("call.outcome", "denied")]
+
+
+def test_a_token_of_an_earlier_login_is_thrown_away_and_another_is_fetched(stage: Stage) -> None:
+    async def act() -> None:
+        stage.give(stage.token(generation=0))
+        await anyio.lowlevel.checkpoint()
+        stage.call()
+        await stage.until(lambda: len(stage.helpers) == 2)
+        assert stage.connector.sent == []
+        stage.give(stage.token())
+        await stage.until(lambda: stage.connector.sent)
+
+    play(stage, act)
+    assert [sent.headers["Authorization"] for sent in stage.connector.sent] == ["Bearer token-2"]
+
+
+def test_a_logout_that_comes_between_the_intent_and_the_request_wins(stage: Stage) -> None:
+    write = stage.trail.append
+
+    def write_and_sign_out(record: dict[str, Any]) -> None:
+        write(record)
+        stage.sign_out()
+
+    stage.trail.append = write_and_sign_out  # type: ignore[method-assign]  # the one moment that no pipe can hit
+
+    async def act() -> None:
+        stage.call()
+        stage.give(stage.token())
+        refused = await stage.read()
+        assert text_of(refused).startswith("Nothing was sent. You signed out.")
+
+    play(stage, act)
+    assert stage.connector.sent == []
+    assert stage.records() == [("call.intent", ""), ("call.outcome", "denied")]
+
+
+def test_a_call_that_is_cancelled_while_it_waits_for_a_token_never_leaves(stage: Stage) -> None:
+    async def act() -> None:
+        stage.cancel(stage.call("first"))
+        kept = stage.call("second")
+        await stage.until(lambda: stage.records() == [("call.denied", "cancelled")])
+        stage.give(stage.token())
+        await stage.until(lambda: stage.connector.sent)
+        (sent,) = stage.connector.sent
+        assert sent.headers["Mcp-Name"] == "second"
+        sent.answer()
+        assert (await stage.read())["id"] == kept
+
+    play(stage, act)
+
+
+def test_a_call_that_is_cancelled_on_its_way_is_closed_and_its_late_answer_is_dropped(stage: Stage) -> None:
+    async def act() -> None:
+        stage.give(stage.token())
+        request = stage.call("first")
+        await stage.until(lambda: stage.connector.sent)
+        (first,) = stage.connector.sent
+        stage.cancel(request)
+        await stage.until(lambda: first.aborted)
+        second = stage.call("second")
+        await stage.until(lambda: len(stage.connector.sent) == 2)
+        stage.connector.sent[1].answer()
+        assert (await stage.read())["id"] == second
+
+    play(stage, act)
+    assert ("call.outcome", "cancelled") in stage.records()
+
+
+def test_many_calls_that_wait_share_one_helper(stage: Stage) -> None:
+    async def act() -> None:
+        ids = [stage.call() for _ in range(20)]
+        await stage.until(lambda: stage.connector.sent or len(stage.helpers) == 1)
+        stage.give(stage.token())
+        await stage.until(lambda: len(stage.connector.sent) == 20)
+        for sent in stage.connector.sent:
+            sent.answer()
+        assert [(await stage.read())["id"] for _ in ids] == ids
+
+    play(stage, act)
+    assert len(stage.helpers) == 1
+
+
+def test_a_401_asks_for_a_newer_token_and_the_call_goes_again_once(stage: Stage) -> None:
+    async def act() -> None:
+        stage.give(stage.token())
+        stage.call()
+        await stage.until(lambda: stage.connector.sent)
+        stage.connector.sent[0].refuse()
+        await stage.until(lambda: len(stage.helpers) == 2)
+        assert stage.helpers[1].request is not None
+        assert stage.helpers[1].request.rejected
+        stage.give(stage.token())
+        await stage.until(lambda: len(stage.connector.sent) == 2)
+        first, second = stage.connector.sent
+        assert (first.headers["Authorization"], second.headers["Authorization"]) == ("Bearer token-1", "Bearer token-2")
+        assert first.headers["X-Request-Id"] == second.headers["X-Request-Id"]
+        second.refuse()
+        assert text_of(await stage.read()).startswith("Nothing was carried out.")
+
+    play(stage, act)
+    assert len(stage.helpers) == 2
+    assert stage.records() == [("call.intent", ""), ("call.outcome", "denied")]
+
+
+def test_a_refresh_that_failed_answers_who_comes_right_after_without_another_attempt(stage: Stage) -> None:
+    async def act() -> None:
+        stage.call()
+        stage.give(Failure("idp_unreachable", "The provider is away.", "Try again."))
+        assert reason_of(await stage.read()) == "idp_unreachable"
+        stage.call()
+        assert reason_of(await stage.read()) == "idp_unreachable"
+
+    play(stage, act)
+    assert (len(stage.helpers), stage.connector.sent) == (1, [])
+
+
+def test_a_host_that_does_not_read_is_not_read_from_and_nothing_is_lost(stage: Stage) -> None:
+    blob = b'{"jsonrpc":"2.0","method":"notifications/message","params":{"data":"%b"}}' % (b"x" * (1 << 20))
+    count = 24
+
+    async def act() -> None:
+        stage.give(stage.token())
+        stage.call("flood")
+        await stage.until(lambda: stage.connector.sent)
+        (flood,) = stage.connector.sent
+        flood.receiver.on_head(200, {"content-type": "text/event-stream"})
+        for _ in range(count):
+            flood.receiver.on_data(b"data: " + blob + b"\n\n")
+        stage.call("later")
+        for _ in range(100):
+            await anyio.lowlevel.checkpoint()
+        assert len(stage.connector.sent) == 1, "its requests wait as long as it does not read"
+        read = [await stage.read() for _ in range(count)]
+        assert [frame["method"] for frame in read] == ["notifications/message"] * count
+        await stage.until(lambda: len(stage.connector.sent) == 2)
+        stage.connector.sent[1].answer("read again")
+        assert text_of(await stage.read()) == "read again"
+
+    play(stage, act)
+
+
+def test_garbage_is_answered_and_what_follows_is_served(stage: Stage) -> None:
+    async def act() -> None:
+        for line, code in ((b"{", -32700), (b"[]", -32600), (b"\xff\xfe", -32700), (b'{"id":1}', -32600)):
+            stage.write(line)
+            answer = await stage.read()
+            assert (answer["id"], answer["error"]["code"]) == (None, code)
+        stage.write(b"\r")
+        stage.give(stage.token())
+        stage.call()
+        await stage.until(lambda: stage.connector.sent)
+
+    play(stage, act)
+
+
+def test_a_line_without_an_end_ends_the_process_and_not_its_memory(stage: Stage) -> None:
+    def flood() -> None:
+        piece = b"x" * (1 << 20)
+        try:
+            for _ in range((MAX_LINE >> 20) + 2):
+                os.write(stage.host_out, piece)
+        except OSError:
+            pass  # it hung up
+
+    async def act() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lambda: anyio.to_thread.run_sync(flood, abandon_on_cancel=True))
+            await stage.until(lambda: stage.ended_with)
+            tasks.cancel_scope.cancel()
+
+    play(stage, act)
+    assert stage.ended_with == f"a line is longer than {MAX_LINE} bytes"
+
+
+def test_the_end_of_input_cancels_what_runs_and_says_so_in_the_trail(stage: Stage) -> None:
+    async def act() -> None:
+        stage.give(stage.token())
+        stage.call()
+        await stage.until(lambda: stage.connector.sent)
+        stage.host_leaves()
+        await stage.until(lambda: stage.ended_with)
+
+    play(stage, act)
+    assert stage.ended_with == "end of input"
+    assert stage.connector.sent[0].aborted
+    assert stage.records() == [("call.intent", ""), ("call.outcome", "cancelled")]
+
+
+def test_a_helper_that_nobody_waits_for_is_told_when_the_host_leaves(stage: Stage) -> None:
+    async def act() -> None:
+        stage.call()
+        await anyio.lowlevel.checkpoint()
+
+    play(stage, act)
+    assert [helper.left for helper in stage.helpers] == [True]
+    assert stage.connector.sent == []
+
+
+def test_a_logout_elsewhere_is_noticed_without_a_call(stage: Stage) -> None:
+    async def act() -> None:
+        stage.give(stage.token())
+        stage.call()
+        await stage.until(lambda: stage.connector.sent)
+        stage.sign_out()
+        refused = await stage.read()
+        assert text_of(refused).startswith("This may have been carried out: check before repeating. You signed out.")
+        assert stage.connector.sent[0].aborted
+
+    play(stage, act)
+    assert stage.records() == [("call.intent", ""), ("call.outcome", "cancelled")]
