@@ -1,6 +1,7 @@
 """The command line: finds the command, imports it, runs it, and gives its failure an exit code."""
 
 import argparse
+import io
 import os
 import sys
 from importlib import import_module
@@ -41,6 +42,7 @@ upstream or network, 6 keyring, 7 denied or cancelled, 8 signed out but not revo
 
 def main(argv: list[str]) -> int:
     """Runs one command and returns its exit code. Raises nothing but argparse's `SystemExit`."""
+    _print_anything()
     out = Output(json="--json" in argv, quiet="-q" in argv or "--quiet" in argv)
     try:
         module, args = _read(argv)
@@ -60,6 +62,13 @@ def main(argv: list[str]) -> int:
     except Exception as error:
         out.unexpected(crash.record(error, os.environ))
         return EXIT_UNEXPECTED
+
+
+def _print_anything() -> None:
+    """A terminal or pipe of a narrow encoding (Windows) shows what it can, and is no reason to fail after the deed."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _read(argv: list[str]) -> tuple[Any, argparse.Namespace]:
