@@ -19,6 +19,11 @@ class Account:
     email: str = ""
     tenant: str = ""
 
+    @property
+    def known(self) -> bool:
+        """False: nobody proved who it is, and the settings are content with that."""
+        return bool(self.sub)
+
     def to_json(self) -> dict[str, Any]:
         return {
             "key": self.key,
@@ -34,6 +39,11 @@ class Account:
         return cls(
             data["key"], data["label"], data["sub"], data["issuer"], data.get("email", ""), data.get("tenant", "")
         )
+
+
+def unverified(issuer: str) -> Account:
+    """Whoever signed in at an issuer that says nothing about people: unknown, and never guessed."""
+    return Account(key="", label="unverified", sub="", issuer=issuer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,10 @@ class Session:
     account: Account | None
     issuer: str = ""
     client_id: str = ""
+    client_source: str = "configured"
+    """How the client id was obtained: `configured`, `metadata document` or `registered`."""
+    deviations: tuple[str, ...] = ()
+    """Where the authorization server may differ from the specifications, in words, as of the sign-in."""
     storage: str = ""
     """The vault backend that wrote the grant."""
     scopes: tuple[str, ...] = ()
@@ -75,6 +89,8 @@ class Session:
     """When the IdP last confirmed the person: a login or a successful refresh. Epoch seconds."""
     in_flight_since: float = 0.0
     """Set while a refresh token is being spent, 0 otherwise: tells an interrupted rotation from a revoked one."""
+    in_flight_rotation: int = -1
+    """Which `Grant.rotation` is being spent; -1 where that is not known. A later one was stored: nothing is cut off."""
     access_ttl: float = 0.0
     """Seconds that the last access token was issued for; `confirmed_at` plus this: no token lives longer."""
     ended_at: float = 0.0

@@ -49,6 +49,7 @@ def ended(session: Session, because: Ending, now: float) -> Session:
         generation=session.generation + 1,
         signed_in=False,
         in_flight_since=0.0,
+        in_flight_rotation=-1,
         ended_at=now,
         ended_because=because,
     )

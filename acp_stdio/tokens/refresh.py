@@ -112,10 +112,13 @@ def _renew(
     upstream: UpstreamSettings,
     on_sent: Callable[[], None],
 ) -> tuple[Session, TokenResponse, float]:
-    cut_off = session.in_flight_since  # not 0: a process was killed, or lost its answer, while spending
+    # Not 0: a process was killed, or lost its answer, while spending this very token.
+    cut_off = session.in_flight_since if session.in_flight_rotation in (-1, grant.rotation) else 0.0
     sent_at = ctx.clock()
     on_sent()
-    _change(ctx, session, lambda now: replace(now, in_flight_since=cut_off or sent_at))
+    _change(
+        ctx, session, lambda now: replace(now, in_flight_since=cut_off or sent_at, in_flight_rotation=grant.rotation)
+    )
     lost, repeated, newer = cut_off > 0, False, False
     resource = session.resources.get(upstream.name, upstream.url)
     while True:
@@ -124,7 +127,7 @@ def _renew(
             break
         except Failure:  # not even asked: the configuration does not say what for
             if not lost:
-                _change(ctx, session, lambda now: replace(now, in_flight_since=0.0))
+                _change(ctx, session, _unmarked)
             raise
         except TokenError as error:
             if error.kind == "answer_lost" and not repeated:
@@ -137,17 +140,19 @@ def _renew(
                     continue
                 raise _end(ctx, session, "interrupted" if lost else "revoked") from None
             if error.kind != "answer_lost" and not lost:
-                _change(ctx, session, lambda now: replace(now, in_flight_since=0.0))
+                _change(ctx, session, _unmarked)
             raise _kept(error) from None
     _save(ctx, grant, response)
     session = _change(
         ctx,
         session,
-        lambda now: replace(
-            now, confirmed_at=sent_at, in_flight_since=0.0, access_ttl=response.expires_in or now.access_ttl
-        ),
+        lambda now: replace(_unmarked(now), confirmed_at=sent_at, access_ttl=response.expires_in or now.access_ttl),
     )
     return session, response, sent_at
+
+
+def _unmarked(session: Session) -> Session:
+    return replace(session, in_flight_since=0.0, in_flight_rotation=-1)
 
 
 def _change(ctx: Context, mine: Session, change: Callable[[Session], Session]) -> Session:

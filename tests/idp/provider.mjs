@@ -168,12 +168,13 @@ async function body(req) {
 }
 
 // One token request after the other, as a database's transactions would have it: two that interleave
-// here could both find the refresh token unspent, and its reuse would go unnoticed.
+// here could both find the refresh token unspent, and its reuse would go unnoticed. A turn ends with
+// its work, not with its connection: a client may be dead before its request is let go on.
 let turn = Promise.resolve();
-function myTurn(res) {
-  const before = turn;
-  turn = new Promise((resolve) => res.on('close', resolve));
-  return before;
+function inTurn(work) {
+  const mine = turn.then(work);
+  turn = mine.catch(() => {});
+  return mine;
 }
 
 const answer = provider.callback();
@@ -211,8 +212,7 @@ server.on('request', async (req, res) => {
       default:
     }
     if (/^\/interaction\/[^/]+$/.test(url.pathname)) return await interaction(req, res, form);
-    if (url.pathname === '/token') await myTurn(res);
-    return answer(req, res);
+    return await (url.pathname === '/token' ? inTurn(() => answer(req, res)) : answer(req, res));
   } catch (error) {
     console.error(error);
     res.writeHead(400, { 'Content-Type': 'text/plain' });
