@@ -54,7 +54,7 @@ def failure_of(ending: Ending, upstream: str, *, modern: bool) -> tuple[Failure,
     """What an HTTP exchange that brought no JSON-RPC answer means, and how far the call came."""
     status = ending.status
     if status is None:
-        if ending.why == "overloaded":
+        if ending.why.startswith("overloaded"):
             return Failure(
                 "overloaded", f"Too many calls to {upstream} at once.", "Try again in a moment."
             ), NOTHING_SENT
@@ -103,10 +103,9 @@ def failure_of(ending: Ending, upstream: str, *, modern: bool) -> tuple[Failure,
         opening = PERHAPS_DONE
         why = "ended its answer before there was one" if status < 300 else f"answered HTTP {status}"
         if 300 <= status < 400:
-            opening, why = (
-                NOTHING_DONE,
-                f"wants to redirect (HTTP {status}), and a token is not carried elsewhere",
-            )
+            why = f"wants to redirect (HTTP {status}), and a token is not carried elsewhere"
+            opening = PERHAPS_DONE if status == 303 else NOTHING_DONE  # 303: the result is to be seen elsewhere
+            return Failure("upstream_unreachable", f"{upstream} {why}.", "Check the server's address."), opening
         return Failure("upstream_unreachable", f"{upstream} {why}.", "Try again later."), opening
     return (
         Failure("upstream_unreachable", f"{upstream} answered HTTP {status}.", "Check the server's address."),

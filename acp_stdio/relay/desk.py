@@ -15,6 +15,8 @@ from acp_stdio.wire.ending import Ending
 
 ERA_WAIT: Final = 0.4
 """Seconds that a handshake without a remembered answer waits for the upstream's own."""
+LINGER: Final = 2.0
+"""Seconds that a server may keep a stream open behind the answer; a connection is not its own for longer."""
 LIST_WAIT: Final = 1.5
 """Seconds that a list waits for the upstream before the catalogue serves it."""
 
@@ -96,10 +98,18 @@ class Desk:
         return [self._post(row) for row in list(self._rows.values()) if row.phase is Phase.HELD]
 
     def _fail_held(self, failure: Failure, opening: str, now: float) -> list[Command]:
+        """No session, so no held row leaves. `opening`: how far the session came, which decides about lists."""
         commands: list[Command] = []
         for row in [r for r in self._rows.values() if r.phase is Phase.HELD]:
-            commands += self._fail(row, failure, opening, "denied", now)
+            told = opening if row.purpose is Purpose.LIST else self._unsent(row)
+            commands += self._fail(row, failure, told, "denied", now)
         return commands
+
+    def _unsent(self, row: Row) -> str:
+        """The opening for a row that is not on its way at the moment."""
+        if row.last_event_id:
+            return answers.PERHAPS_DONE  # it was taken the first time; only going on did not leave
+        return answers.NOTHING_DONE if row.retried else answers.NOTHING_SENT
 
     def _fail(self, row: Row, failure: Failure, opening: str, outcome: str, now: float) -> list[Command]:
         """Answers a row that has no live answer: from the catalogue where that can be, else with the failure."""
@@ -108,7 +118,7 @@ class Desk:
         if row.purpose is Purpose.HANDSHAKE:
             return self._handshake_failed(row, failure, opening, now, waits=waits)
         if row.purpose is Purpose.READY:
-            self._session.state = State.CLOSED
+            self._session.lose()
             self._drop(row)
             return self._fail_held(failure, opening, now)
         if row.purpose is Purpose.STREAM:

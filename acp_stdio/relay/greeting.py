@@ -117,7 +117,7 @@ class Greeter(Desk):
     def _session_is_open(self, row: Row, ending: Ending, now: float) -> list[Command]:
         self._drop(row)
         if ending.status is None or ending.status >= 300:
-            self._session.state = State.CLOSED
+            self._session.lose()
             failure, opening = answers.failure_of(ending, self._upstream, modern=False)
             return self._fail_held(failure, opening, now)
         self._session.state = State.OPEN
@@ -138,7 +138,7 @@ class Greeter(Desk):
             for other in [r for r in self._rows.values() if r.purpose is Purpose.STREAM]:
                 self._drop(other)
                 commands.append(Abort(other.call))
-        if row.purpose in (Purpose.READY, Purpose.STREAM) or row.phase is Phase.CANCELLED:
+        if row.purpose is Purpose.STREAM or row.phase is Phase.CANCELLED:
             self._drop(row)
         else:
             row.retried = True

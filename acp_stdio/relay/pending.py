@@ -36,13 +36,16 @@ class Phase(Enum):
     """The host has its answer from the catalogue; the live one is only learned."""
     CANCELLED = auto()
     """The host gave up; a late answer is dropped."""
+    ANSWERED = auto()
+    """The answer came; its exchange has not ended yet."""
 
 
 MOVES: Final = {
     Phase.HELD: {Phase.POSTED, Phase.SERVED},
-    Phase.POSTED: {Phase.HELD, Phase.SERVED, Phase.CANCELLED},  # back to HELD: the session was lost
-    Phase.SERVED: {Phase.HELD, Phase.POSTED},
-    Phase.CANCELLED: set[Phase](),
+    Phase.POSTED: {Phase.HELD, Phase.SERVED, Phase.CANCELLED, Phase.ANSWERED},  # back to HELD: the session was lost
+    Phase.SERVED: {Phase.HELD, Phase.POSTED, Phase.ANSWERED},
+    Phase.CANCELLED: {Phase.ANSWERED},
+    Phase.ANSWERED: set[Phase](),
 }
 
 
@@ -61,6 +64,8 @@ class Row:
     deadline: float = float("inf")
     cursor: str = ""
     phase: Phase = Phase.HELD
+    overdue: bool = False
+    """A list that the catalogue could not answer either: it waits for as long as a call."""
     retried: bool = False
     """Once sent again because the session was lost; not a second time."""
     session: str | None = None

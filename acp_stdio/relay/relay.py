@@ -4,12 +4,14 @@ Each method is an event in the past tense and returns commands to carry out in o
 is any clock that only goes forward, in seconds. Nothing that a peer sends raises.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from acp_stdio.catalogue.model import DISCOVER, NO_ERA, list_key
 from acp_stdio.errors import Failure
 from acp_stdio.relay import answers, handshake, lists
 from acp_stdio.relay.commands import Abort, CallRecord, Command, RunHelper, ToHost, Wake, Withdraw
+from acp_stdio.relay.desk import LINGER
 from acp_stdio.relay.greeting import Greeter, speaks_legacy
 from acp_stdio.relay.pending import Phase, Purpose, Row
 from acp_stdio.relay.session import MIN_RETRY
@@ -130,11 +132,13 @@ class Relay(Greeter):
         row = self._rows.get(call)
         if row is not None and row.method == methods.INITIALIZE:
             self._session.id = session_id
+        elif row is not None and row.purpose is Purpose.STREAM:
+            self._session.streamed = True
 
     def upstream_sent(self, call: int, frame: Frame, now: float) -> list[Command]:
         """One frame that came on this call's exchange."""
         row = self._rows.get(call)
-        if row is None:
+        if row is None or row.phase is Phase.ANSWERED:
             return []
         if not frame.is_response:
             return [] if row.phase is Phase.CANCELLED else [ToHost(frame.raw)]
@@ -146,14 +150,17 @@ class Relay(Greeter):
             return []  # an answer to another request: not for this call
         if row.purpose is Purpose.HANDSHAKE:
             return self._shaken(row, frame, now)
-        return self._answered(row, frame)
+        return self._answered(row, frame, now)
 
     def upstream_ended(self, call: int, ending: Ending, now: float) -> list[Command]:
         """This call's exchange is over; nothing more comes on it."""
         row = self._rows.get(call)
         if row is None:
             return []
-        if ending.status == 404 and row.session is not None and not row.retried and not row.last_event_id:
+        if row.phase is Phase.ANSWERED:
+            self._drop(row)
+            return []
+        if ending.status == 404 and self._means_lost(row):
             return self._session_was_lost(row, now)
         match row.purpose:
             case Purpose.READY:
@@ -172,11 +179,20 @@ class Relay(Greeter):
         row = self._rows.get(call)
         if row is None:
             return []
-        return self._fail(row, failure, answers.NOTHING_SENT, "denied", now)
+        return self._fail(row, failure, self._unsent(row), "denied", now)
 
-    def _answered(self, row: Row, frame: Frame) -> list[Command]:
+    def _means_lost(self, row: Row) -> bool:
+        """Whether a 404 to this row says that its session is gone. A session is opened again once a row."""
+        if row.purpose is Purpose.STREAM and not self._session.streamed:
+            return False
+        known = row.session is not None and row.purpose is not Purpose.READY
+        return known and not row.retried and not row.last_event_id
+
+    def _answered(self, row: Row, frame: Frame, now: float) -> list[Command]:
         phase = row.phase
-        self._drop(row)
+        self._forget_id(row)
+        row.move(Phase.ANSWERED)
+        row.deadline = now + LINGER
         if phase is Phase.CANCELLED:
             return []
         commands: list[Command] = []
@@ -211,7 +227,9 @@ class Relay(Greeter):
             except frames.BadFrame:
                 frame = None
             if frame is not None and frame.error is not None and self._era_fits(row, ending):
-                return self.upstream_sent(row.call, _named(frame, row.id), now)
+                told = self.upstream_sent(row.call, _named(frame, row.id), now)
+                self._drop(row)
+                return told
         if row.method == methods.DISCOVER and ending.status in (400, 404, 405):
             learned = self._learn(DISCOVER, NO_ERA)
             waits = row.key in self._by_id
@@ -230,12 +248,12 @@ class Relay(Greeter):
 
     # -- time, sign-in, helpers -------------------------------------------------------------------
 
-    def tick(self, now: float) -> list[Command]:
-        """Time has passed: some waits may be over."""
+    def tick(self, now: float, left: Callable[[int], bool] = lambda _: True) -> list[Command]:
+        """Time has passed: some waits may be over. `left`: whether a posted call may have reached the server."""
         commands: list[Command] = []
         for row in [r for r in self._rows.values() if r.deadline <= now]:
             if row.call in self._rows:
-                commands += self._overdue(row, now)
+                commands += self._overdue(row, now, left)
         for row in [r for r in self._rows.values() if r.resume_at is not None and r.resume_at <= now]:
             row.resume_at = None
             commands.append(self._session.resume(row.call, row.last_event_id))
@@ -249,24 +267,30 @@ class Relay(Greeter):
         endless = float("inf")
         return self._session.stream_at is not None or any(row.deadline < endless for row in self._rows.values())
 
-    def _overdue(self, row: Row, now: float) -> list[Command]:
+    def _overdue(self, row: Row, now: float, left: Callable[[int], bool]) -> list[Command]:
         row.deadline = now + self._call_timeout
         if row.purpose is Purpose.LIST and row.phase in (Phase.HELD, Phase.POSTED):
-            return self._serve_list(row)
+            served = self._serve_list(row)
+            if served or not row.overdue:
+                row.overdue = True
+                return served
         if row.purpose is Purpose.HANDSHAKE and row.key in self._by_id:
             assert row.id is not None
             self._forget_id(row)  # the live answer is learned when it comes
             return [ToHost(frames.answer(row.id, self._made_up_handshake(row)))]
-        if row.id is None or row.phase in (Phase.CANCELLED, Phase.SERVED):
+        opens = row.purpose in (Purpose.HANDSHAKE, Purpose.READY)
+        if not opens and (row.id is None or row.phase in (Phase.CANCELLED, Phase.SERVED, Phase.ANSWERED)):
             self._drop(row)
             return [Abort(row.call)]
-        sent = row.phase is Phase.POSTED
+        sent = row.phase is Phase.POSTED and left(row.call)
         failure = Failure(
             "timeout",
-            f"{self._upstream} did not answer within {self._call_timeout:.0f} s.",
+            f"{self._upstream} {'did not answer' if sent else 'could not be asked'} within {self._call_timeout:.0f} s.",
             "Ask again, or for less at once.",
         )
-        opening = answers.PERHAPS_DONE if sent else answers.NOTHING_SENT
+        opening = answers.PERHAPS_DONE if sent else self._unsent(row)
+        if opens or row.id is None:
+            return [Abort(row.call), *self._fail(row, failure, opening, "timeout", now)]
         told = ToHost(self._refusal(row.id, row.method, failure, opening))
         notice = b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%b,"reason":"timeout"}}'
         return [told, *self._give_up(row, notice % row.id, "timeout", "timeout", now)]
@@ -279,16 +303,16 @@ class Relay(Greeter):
             told = [ToHost(frames.notification("notifications/tools/list_changed"))]
         return told + self.reach_out(now)
 
-    def signed_out(self, failure: Failure, now: float) -> list[Command]:
-        """The sign-in ended: streams close, calls in flight are cancelled."""
+    def signed_out(self, failure: Failure, now: float, left: Callable[[int], bool] = lambda _: True) -> list[Command]:
+        """The sign-in ended: streams close, calls in flight are cancelled. `left`: as for `tick`."""
         self._signed_in = False
         self._session.lose()
         commands: list[Command] = []
         for row in list(self._rows.values()):
             if row.purpose is Purpose.HELPER or row.call not in self._rows:
                 continue
-            sent = row.phase is Phase.POSTED
-            opening = answers.PERHAPS_DONE if sent else answers.NOTHING_SENT
+            sent = row.phase is Phase.POSTED and left(row.call)
+            opening = answers.PERHAPS_DONE if sent else self._unsent(row)
             commands.append(Abort(row.call))
             commands += self._fail(row, failure, opening, "cancelled" if sent else "denied", now)
         return commands

@@ -40,6 +40,8 @@ class LegacySession:
     state: State = State.CLOSED
     opening: int | None = None
     host_ready: bool = False
+    streamed: bool = False
+    """A GET stream was opened in it: a 404 to the next one means a lost session, and not a server without streams."""
     stream_at: float | None = None
     """When the GET stream is to be opened again."""
     _breaks: int = 0
@@ -86,7 +88,7 @@ class LegacySession:
     def lose(self) -> None:
         """Forgets the server's side; the host's `initialize` stays, to open another."""
         self.state, self.id, self.opening, self.stream_at = State.CLOSED, None, None, None
-        self._last_event_id, self._breaks = "", 0
+        self._last_event_id, self._breaks, self.streamed = "", 0, False
 
     def end(self) -> list[Command]:
         """Tells the server that the session is over, where it has one."""

@@ -110,6 +110,11 @@ class Calls:
         if live is not None and not live.has_left:
             self.abort(call)
 
+    def has_left(self, call: int) -> bool:
+        """Whether a byte of the call may have reached the server."""
+        live = self._live.get(call)
+        return live is not None and live.has_left
+
     def settle(self, command: Settle) -> None:
         """Writes the outcome: one for each intent, or a denial where there was none.
 
@@ -221,13 +226,16 @@ class _Call:
             self._exchange = self.answer.exchange = self._calls.send(self, token)
         except Failure as failure:
             self._calls.refuse(self, failure)
+        except ValueError:  # raised before anything is sent
+            why = "The server gave an id for its session or its stream that HTTP does not carry."
+            self._calls.refuse(self, Failure("upstream_unreachable", why, "Ask the people who run it."))
 
     def wait_for_token(self) -> None:
         self._calls.keeper.acquire(self._got_token, self._token)
 
     @property
     def has_left(self) -> bool:
-        return self._exchange is not None
+        return self._exchange is not None and self._exchange.sent
 
     def abort(self) -> None:
         self._over = True
@@ -244,7 +252,7 @@ class _Call:
 
     def ended(self, ending: Ending) -> None:
         if ending.status == 401 and not self._renewed and not self._over and self.number:
-            self._renewed = True  # refused, so nothing was done: once more with a new token
+            self._renewed, self._exchange = True, None  # refused, so nothing was done: once more with a new token
             self.wait_for_token()
             return
         if not self._over:

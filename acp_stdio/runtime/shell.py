@@ -166,7 +166,7 @@ class Shell:
         self._loop.call_later(command.seconds, self._tick)
 
     def _tick(self) -> None:
-        self._carry_out(self._relay.tick(self._loop.time()))
+        self._carry_out(self._relay.tick(self._loop.time(), self._calls.has_left))
 
     def _tick_on(self) -> None:
         """Goes on while the relay has deadlines: an idle process does not wake for them."""
@@ -220,7 +220,7 @@ class Shell:
         if before is not None:
             log.info("the sign-in ended or changed")
             self._parts.memory.forget_if(who.logged_out())
-            self._carry_out(self._relay.signed_out(signed_out(session), now))
+            self._carry_out(self._relay.signed_out(signed_out(session), now, self._calls.has_left))
         if generation is not None:
             log.info("signed in")
             self._carry_out(self._relay.signed_in(now))

@@ -31,6 +31,11 @@ class Receiver(Protocol):
 class Exchange(Protocol):
     """One request under way."""
 
+    @property
+    def sent(self) -> bool:
+        """May a byte of it have reached the server?"""
+        ...
+
     def abort(self) -> None:
         """Closes the connection it runs on, which MCP 2026-07-28 takes as cancellation. No callback
         follows. Does nothing once the exchange is over."""

@@ -54,6 +54,8 @@ class Sent:
         self.intents = intents
         """The calls whose intent the trail on disk held when this request left."""
         self.aborted = False
+        self.sent = True
+        """See `upstream.http.Exchange`."""
 
     def abort(self) -> None:
         self.aborted = True
