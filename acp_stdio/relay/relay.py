@@ -9,7 +9,7 @@ from typing import Final
 
 from acp_stdio.catalogue.model import DISCOVER, NO_ERA, list_key
 from acp_stdio.errors import Failure
-from acp_stdio.relay import answers, handshake, lists
+from acp_stdio.relay import answers, envelope, handshake, lists
 from acp_stdio.relay.commands import Abort, CallRecord, Command, RunHelper, ToHost, Wake, Withdraw
 from acp_stdio.relay.desk import LINGER
 from acp_stdio.relay.greeting import Greeter, speaks_legacy
@@ -55,6 +55,9 @@ class Relay(Greeter):
             busy = Failure("overloaded", f"{MAX_IN_FLIGHT} requests are already waiting.", "Try again in a moment.")
             return [ToHost(self._refusal(frame.id, frame.method, busy, answers.NOTHING_SENT))]
         view = handshake.view(frame.params)
+        refusal = envelope.misfit(frame, view, modern=self.modern and self._session.hello is None)
+        if refusal is not None:
+            return [ToHost(refusal)]
         modern = view.version is not None
         if modern:
             self.modern = True

@@ -10,6 +10,7 @@ import select
 import sys
 
 MAX_FIRST_LINE = 1024 * 1024
+_MCP = "io.modelcontextprotocol/"
 
 
 class Prelude:
@@ -43,6 +44,11 @@ def play(stdin: int, stdout: int, handshakes: dict[str, str]) -> Prelude:
     return prelude
 
 
+def _is_modern(meta: dict[str, object]) -> bool:
+    """Whether nothing is wrong with the request; if something is, the relay knows what to say."""
+    return meta[f"{_MCP}protocolVersion"] == "2026-07-28" and f"{_MCP}clientCapabilities" in meta
+
+
 def answer_to(line: bytes, handshakes: dict[str, str]) -> bytes | None:
     """The remembered answer to this handshake; None where it is none, or not remembered."""
     try:
@@ -50,7 +56,7 @@ def answer_to(line: bytes, handshakes: dict[str, str]) -> bytes | None:
         method, request_id = frame["method"], frame["id"]
         if method == "initialize":
             result = handshakes.get(f"initialize {frame['params']['protocolVersion']}")
-        elif method == "server/discover":
+        elif method == "server/discover" and _is_modern(frame["params"]["_meta"]):
             result = handshakes.get(method)
         else:
             return None

@@ -7,6 +7,7 @@ MODERN_VERSIONS: Final = ("2026-07-28",)
 
 META_VERSION: Final = "io.modelcontextprotocol/protocolVersion"
 META_CLIENT_INFO: Final = "io.modelcontextprotocol/clientInfo"
+META_CAPABILITIES: Final = "io.modelcontextprotocol/clientCapabilities"
 
 INITIALIZE: Final = "initialize"
 INITIALIZED: Final = "notifications/initialized"
