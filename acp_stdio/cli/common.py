@@ -30,6 +30,11 @@ def stored_in(storage: str) -> str:
     return _STORES.get(storage, storage)
 
 
+def account_words(account: Account) -> str:
+    """Who is signed in, or that nobody proved it."""
+    return account.label if account.known else f'somebody at {account.issuer} (principal = "unverified")'
+
+
 def add_common(parser: argparse.ArgumentParser, *, default: Any = None) -> None:
     """The options that stand before or after any command."""
     group = parser.add_argument_group("everywhere")
@@ -64,8 +69,8 @@ def output_of(args: argparse.Namespace) -> Output:
     return Output(json=bool(args.json), quiet=bool(args.quiet), verbose=bool(args.verbose))
 
 
-def settings_of(args: argparse.Namespace) -> Settings:
-    """The settings that the command line and the environment name.
+def settings_of(args: argparse.Namespace, *, bare: bool = False) -> Settings:
+    """The settings that the command line and the environment name; `bare`: without a file after a sign-in by URL.
 
     Raises `Failure(configuration_invalid)` with all problems at once.
     """
@@ -76,6 +81,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
         profile=args.profile or "",
         targets=tuple(getattr(args, "targets", ())),
         environ=os.environ,
+        bare=bare,
     )
 
 

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from acp_stdio.audit.record import utc
-from acp_stdio.cli.common import output_of, record_event, settings_of, stored_in
+from acp_stdio.cli.common import account_words, output_of, record_event, settings_of, stored_in
 from acp_stdio.cli.render import Output
 from acp_stdio.cli.times import ago, local
 from acp_stdio.errors import EXIT_OK, Failure
@@ -127,13 +127,15 @@ def _report(out: Output, session: Session, upstreams: dict[str, Any], *, already
     start = "Already signed in" if already else "Signed in"
     confirmed = f" Confirmed {ago(session.confirmed_at, time.time())}." if already else ""
     out.result(
-        f"{start} as {session.account.label}{since}, {UNTIL}. "
+        f"{start} as {account_words(session.account)}{since}, {UNTIL}. "
         f"The sign-in is stored in {stored_in(session.storage)}.{confirmed}",
         {
             "signed_in": True,
             "already": already,
             "account": session.account.to_json(),
             "issuer": session.issuer,
+            "client_id": session.client_id,
+            "client_source": session.client_source,
             "storage": session.storage,
             "scopes": list(session.scopes),
             "obtained_at": utc(session.obtained_at),

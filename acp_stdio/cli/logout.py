@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     from acp_stdio.tokens.logout import sign_out
 
     out = output_of(args)
-    settings = settings_of(args)
+    settings = settings_of(args, bare=True)
     reports: list[dict[str, Any]] = []
     texts: list[str] = []
     code = EXIT_OK

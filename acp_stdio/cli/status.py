@@ -14,7 +14,8 @@ from typing import Any, cast
 
 from acp_stdio.audit.record import utc
 from acp_stdio.catalogue.file import CatalogueFile
-from acp_stdio.cli.common import output_of, settings_of, stored_in
+from acp_stdio.cli.common import account_words, output_of, settings_of, stored_in
+from acp_stdio.cli.origins import identity_values, identity_words
 from acp_stdio.cli.render import table
 from acp_stdio.cli.times import ago, local, span
 from acp_stdio.errors import EXIT_OK, EXIT_SIGN_IN_REQUIRED, Failure
@@ -27,18 +28,20 @@ from acp_stdio.vault.lock import FileLock
 EXAMPLES = """\
   acp-stdio status
   acp-stdio status --check          ask the identity provider and get each server's token
+  acp-stdio status --verbose        also each value of [identity], and where it came from
   acp-stdio status --json
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help="only these upstreams (default: all)")
     parser.add_argument("--check", action="store_true", help="contact the identity provider; never prompts")
 
 
 def run(args: argparse.Namespace) -> int:
     """0 signed in, 4 signed out; with `--check`, the code of what failed."""
     out = output_of(args)
-    settings = settings_of(args)
+    settings = settings_of(args, bare=True)
     session = SessionFile(settings.state_dir).read()
     failures: list[Failure] = []
     checks: dict[str, dict[str, Any]] = {}
@@ -47,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         session = SessionFile(settings.state_dir).read()
     now = time.time()
     data = _facts(settings, session, checks, now)
-    out.result(_words(settings, session, data, now), data)
+    out.result(_words(settings, session, data, now, verbose=out.verbose), data)
     if session is None or not session.signed_in:
         return EXIT_SIGN_IN_REQUIRED
     return failures[0].meaning.exit_code if failures else EXIT_OK
@@ -87,11 +90,14 @@ def _facts(
         "issuer": known.issuer or settings.identity.issuer,
         "tenant": known.account.tenant if known.account else "",
         "client_id": known.client_id or settings.identity.client_id,
+        "client_source": known.client_source if known.client_id else "",
+        "deviations": list(known.deviations),
         "storage": known.storage,
         "scopes": list(known.scopes),
         "obtained_at": utc(known.obtained_at) if known.obtained_at else None,
         "confirmed_at": utc(known.confirmed_at) if known.confirmed_at else None,
         "recheck_identity_s": settings.identity.recheck_identity,
+        "identity": identity_values(settings, known),
         "ended_at": utc(known.ended_at) if known.ended_at else None,
         "ended_because": known.ended_because,
         "upstreams": [
@@ -115,6 +121,7 @@ def _upstream(
         "url": upstream.url,
         "audience": list(upstream.audience) or [resource or upstream.url],
         "token_request": upstream.token_request,
+        "token_format": upstream.token_format,
         "resource": resource,
         "scopes": list(upstream.scopes),
         "catalogue_age_s": age,
@@ -130,15 +137,17 @@ def _next(session: Session | None, checks: dict[str, dict[str, Any]]) -> str:
     return str(wrong["advice"]) if wrong else "Nothing to do."
 
 
-def _words(settings: Settings, session: Session | None, data: dict[str, Any], now: float) -> str:
+def _words(settings: Settings, session: Session | None, data: dict[str, Any], now: float, *, verbose: bool) -> str:
     known = session or Session(generation=0, signed_in=False, account=None)
     account = known.account
     recheck = f"(asked again after {span(settings.identity.recheck_identity)})"
     rows = [
-        ("account", account.label if account else "nobody"),
+        ("account", account_words(account) if account else "nobody"),
         ("signed in", f"since {local(known.obtained_at)}" if known.signed_in else "no"),
         ("ended", f"{ago(known.ended_at, now)} ({known.ended_because})" if known.ended_at else ""),
         ("issuer", str(data["issuer"])),
+        ("client", f"{data['client_id']} ({data['client_source']})" if data["client_source"] else ""),
+        ("deviates", "; ".join(known.deviations) if known.signed_in else ""),
         ("tenant", str(data["tenant"])),
         ("profile", settings.profile),
         ("stored in", stored_in(known.storage) if known.signed_in else ""),
@@ -146,7 +155,7 @@ def _words(settings: Settings, session: Session | None, data: dict[str, Any], no
         ("ends", "when you sign out or your company ends the session" if known.signed_in else ""),
         ("scopes", " ".join(known.scopes) if known.signed_in else ""),
     ]
-    blocks = [table(rows)]
+    blocks = [table(rows), *([identity_words(data["identity"])] if verbose else [])]
     blocks += [_upstream_words(each, now) for each in data["upstreams"]]
     if data["processes"]:
         running = [f"  {each['client'] or 'a host'}, process {each['pid']}" for each in data["processes"]]

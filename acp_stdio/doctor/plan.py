@@ -24,11 +24,12 @@ CONFIGURATION: Final = "configuration"
 def plan(settings: Settings, *, may_prompt: bool = False) -> list[Check]:
     """The checks of one configuration. Those that start once more from a host's environment are `examination`'s."""
     at_provider = ("provider/network",)
+    issuer = provider.issuer_of(settings)
     checks = [
         Check(CONFIGURATION, configuration.probe),
         Check("directories", directories.probe),
         Check("lock", lock.probe, ("directories",)),
-        Check("provider/network", partial(network.probe, url=settings.identity.issuer, provider=True)),
+        Check("provider/network", partial(network.probe, url=issuer, provider=True) if issuer else provider.unknown),
         Check("provider/discovery", provider.discovery, at_provider),
         Check("provider/clock", provider.clock, at_provider),
     ]

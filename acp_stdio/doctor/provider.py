@@ -1,25 +1,43 @@
 """The identity provider: what it publishes, and whether our clocks agree."""
 
+import contextlib
 import time
 from email.utils import parsedate_to_datetime
 from typing import Final
 
 from acp_stdio.doctor.check import Case
 from acp_stdio.doctor.finding import Finding, ok, problem, skipped, warning
+from acp_stdio.errors import Failure
 from acp_stdio.oauth.http import ConnectionFailed, open_client, send
 from acp_stdio.oauth.metadata import AuthorizationServer, discover, well_known_urls
 from acp_stdio.oauth.presets import preset_of
-from acp_stdio.settings.model import IdentitySettings
+from acp_stdio.settings.model import IdentitySettings, Settings
+from acp_stdio.tokens.session_file import SessionFile
 
 _MOST: Final = 60.0
 """Seconds that clocks may differ; tokens are checked to the minute."""
+
+
+def issuer_of(settings: Settings) -> str:
+    """The configured issuer, else the one that the sign-in found; nothing where there is neither."""
+    if settings.identity.issuer:
+        return settings.identity.issuer
+    with contextlib.suppress(Failure):  # the session has a check of its own
+        session = SessionFile(settings.state_dir).read()
+        return session.issuer if session is not None else ""
+    return ""
+
+
+def unknown(_: Case) -> Finding:
+    """Without an issuer there is nothing to ask before the first sign-in."""
+    return skipped("no issuer is configured, so `acp-stdio login` asks each upstream for its own")
 
 
 def discovery(case: Case) -> Finding:
     """The metadata, fetched anew and checked as at a sign-in. Raises `Failure`."""
     identity = case.settings.identity
     with open_client(case.settings.network) as http:
-        server = discover(identity.issuer, preset_of(identity), http)
+        server = discover(issuer_of(case.settings), preset_of(identity), http)
     details = {
         "issuer": server.issuer,
         "authorization_endpoint": server.authorization_endpoint,
@@ -57,7 +75,7 @@ def _doubt(server: AuthorizationServer, identity: IdentitySettings) -> tuple[str
 
 def clock(case: Case) -> Finding:
     """The provider's `Date` (RFC 9110 section 6.6.1) against ours."""
-    issuer = case.settings.identity.issuer
+    issuer = issuer_of(case.settings)
     with open_client(case.settings.network) as http:
         before = time.time()
         try:

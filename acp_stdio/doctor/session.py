@@ -43,7 +43,8 @@ def stored(case: Case) -> Finding:
 def _doubt(session: Session, settings: Settings) -> Finding | None:
     facts = _facts(session)
     configured = settings.identity
-    if (session.issuer, session.client_id) != (configured.issuer, configured.client_id):
+    same = configured.issuer in ("", session.issuer) and configured.client_id in ("", session.client_id)
+    if not same:
         return warning(
             f"The sign-in is with {session.issuer} as {session.client_id}, "
             f"the configuration names {configured.issuer} as {configured.client_id}.",

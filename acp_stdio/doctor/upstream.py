@@ -45,11 +45,13 @@ def metadata(case: Case, upstream: UpstreamSettings) -> Finding:
             f"{upstream.url} does not say which tokens it takes (RFC 9728); its url is taken for its name.",
             f"Ask whoever runs {upstream.name} for protected resource metadata, or set its audience.",
         )
-    found.require_issuer(identity.issuer, preset_of(identity))
+    if identity.issuer:
+        found.require_issuer(identity.issuer, preset_of(identity))
     details = {"resource": found.resource, "authorization_servers": list(found.authorization_servers)}
     if not found.authorization_servers:
         return ok(f"is {found.resource}, and leaves open whose tokens it takes", **details)
-    return ok(f"is {found.resource}, and takes tokens of {identity.issuer}", **details)
+    whose = identity.issuer or ", ".join(plain(name) for name in found.authorization_servers)
+    return ok(f"is {found.resource}, and takes tokens of {whose}", **details)
 
 
 def access(case: Case, upstream: UpstreamSettings) -> Finding:

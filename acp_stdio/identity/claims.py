@@ -42,6 +42,8 @@ class ClaimNames:
     tenant: str = ""
     client: tuple[str, ...] = ("client_id", "azp")
     """The first that is present names the client that an access token was issued to."""
+    token_key: tuple[str, ...] = ()
+    """Where an access token calls the claims of `key` otherwise; the values are the same."""
 
 
 def verify_id_token(
@@ -86,40 +88,69 @@ def verify_access_token(
     keys: jwt.PyJWKSet,
     issuers: Iterable[str],
     audiences: Iterable[str],
-    account: Account,
+    account: Account | None,
     names: ClaimNames,
     client_id: str,
     now: float,
     algorithms: Iterable[str] = (),
+    scopes: Iterable[str] = (),
     leeway: float = LEEWAY,
 ) -> dict[str, Any]:
-    """The claims of a JWT access token that names one of `audiences` and is `account`'s.
+    """The claims of a JWT access token that names one of `audiences` and is `account`'s; None: nobody is known.
 
     The person is compared by the `key` claims where the token has them all, else by `sub`.
+    `scopes` are for providers whose tokens may have no `aud`: such a token must then carry them
+    all, name its client and call itself an access token.
     Raises `Failure`: `wrong_audience` where the token is not for this use, `denied` where it is
     another person's.
     """
-    _, claims = _verified(token, "access token", keys, algorithms)
+    needed = tuple(scopes)
+    _, claims = _verified(token, "access token", keys, algorithms, audience=not needed)
     _check_issuer(claims, issuers, "access token")
     _check_times(claims, now, leeway, "access token")
     expected, found = tuple(audiences), _audiences(claims)
-    if not set(expected) & set(found):
+    if needed and "aud" not in claims:
+        _check_purpose(claims, needed, names)
+    elif not set(expected) & set(found):
         _refuse("access token", f"it is for {_list(found)}, expected {_list(expected)}")
     client = next((claims[name] for name in names.client if name in claims), client_id)
     if client != client_id:
         _refuse("access token", f"it was issued to the client {_shown(client)}, not to {client_id}")
-    if all(_text(claims, name) for name in names.key):
-        same = _key(claims, names) == account.key
+    if account is None:
+        return claims
+    theirs = names.token_key or names.key
+    if all(_text(claims, name) for name in theirs):
+        same = "/".join(_text(claims, name) for name in theirs) == account.key
     else:
         same = claims["sub"] == account.sub
     if not same:
-        who = next((text for name in names.label if (text := _text(claims, name))), "somebody else")
-        raise Failure(
-            "denied",
-            f"The provider issued a token of {_shown(who)}, but {account.label} is signed in.",
-            _AGAIN,
-        )
+        raise _another(next((text for name in names.label if (text := _text(claims, name))), "somebody else"), account)
     return claims
+
+
+def check_same_person(claims: Mapping[str, Any], account: Account, names: ClaimNames) -> None:
+    """Refuses ID token `claims` of somebody else than `account` (OpenID Connect Core section 12.2).
+
+    Raises `Failure(denied)`.
+    """
+    if _key(claims, names) != account.key:
+        who = next((text for name in names.label if (text := _text(claims, name))), "somebody else")
+        raise _another(who, account)
+
+
+def _another(who: object, account: Account) -> Failure:
+    said = f"The provider issued a token of {_shown(who)}, but {account.label} is signed in."
+    return Failure("denied", said, _AGAIN)
+
+
+def _check_purpose(claims: Mapping[str, Any], needed: Iterable[str], names: ClaimNames) -> None:
+    """A token without `aud` is for whoever has these scopes, and shall not be mistaken for an ID token."""
+    granted = _text(claims, "scope").split()
+    missing = [scope for scope in needed if scope not in granted]
+    if missing:
+        _refuse("access token", f"it has no aud and not the scope {_list(missing)} that would say what it is for")
+    if not any(name in claims for name in names.client) or claims.get("token_use", "access") != "access":
+        _refuse("access token", "it has no aud and does not say that it is an access token of this client")
 
 
 def account_from_claims(claims: Mapping[str, Any], names: ClaimNames) -> Account:
@@ -171,7 +202,7 @@ def check_required_account(claims: Mapping[str, Any], require_account: Mapping[s
 
 
 def _verified(
-    token: Secret, what: str, keys: jwt.PyJWKSet, algorithms: Iterable[str]
+    token: Secret, what: str, keys: jwt.PyJWKSet, algorithms: Iterable[str], *, audience: bool = True
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Header and claims of a token with a good signature and the claims that every token must have."""
     allowed = ALGORITHMS & (set(algorithms) or ALGORITHMS)
@@ -190,7 +221,7 @@ def _verified(
             key.key,
             algorithms=[algorithm],
             options={
-                "require": ["iss", "aud", "exp", "iat", "sub"],
+                "require": ["iss", *(["aud"] if audience else []), "exp", "iat", "sub"],
                 "verify_exp": False,
                 "verify_iat": False,
                 "verify_nbf": False,
@@ -237,7 +268,7 @@ def _check_times(claims: Mapping[str, Any], now: float, leeway: float, what: str
 
 
 def _audiences(claims: Mapping[str, Any]) -> tuple[str, ...]:
-    value: object = claims["aud"]
+    value: object = claims.get("aud")
     if isinstance(value, str):
         return (value,)
     items = cast("list[object]", value) if isinstance(value, list) else []

@@ -1,8 +1,10 @@
 """Reads what came back on the redirect: is it ours, is it from the right server, is it a code?"""
 
 from collections.abc import Iterable
+from typing import Final
 
 from acp_stdio.errors import Failure
+from acp_stdio.oauth.explain import explain
 from acp_stdio.oauth.words import plain
 from acp_stdio.secrets import Secret
 
@@ -12,6 +14,11 @@ _ABORTED = {
     "temporarily_unavailable": "The identity provider is not available at the moment",
     "server_error": "The identity provider had an error of its own",
 }
+UNKNOWN: Final = "Check `client_id` under [identity] with whoever runs the provider."
+
+
+class UnknownClient(Failure):
+    """The server does not know our client, or not any more."""
 
 
 def read_code(parameters: Iterable[tuple[str, str]], *, state: str, issuer: str, iss_promised: bool) -> Secret:
@@ -51,8 +58,14 @@ def _foreign(why: str) -> Failure:
 
 
 def _refused(error: str, description: str) -> Failure:
+    known = explain(plain(error), plain(description))
     what = _ABORTED.get(error, "The identity provider did not accept the request")
     said = plain(f"{error}: {description}" if description else error)
+    if error in ("invalid_client", "unauthorized_client"):
+        message, advice = (known.message, known.advice) if known else (f"{what} ({said}).", UNKNOWN)
+        return UnknownClient("configuration_invalid", message, advice)
+    if known is not None:
+        return known
     theirs = error in ("server_error", "temporarily_unavailable")
     return Failure(
         "idp_unreachable" if theirs else "denied",

@@ -2,19 +2,20 @@
 
 import hmac
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
 
 from acp_stdio.errors import Failure
 from acp_stdio.login import pages
-from acp_stdio.login.answer import read_code
+from acp_stdio.login.answer import UnknownClient, read_code
 from acp_stdio.login.client import InteractiveClient, random_token
 from acp_stdio.login.loopback import Loopback, Taken
 from acp_stdio.login.opener import Opener, safe_url
 from acp_stdio.login.wanted import Wanted
 from acp_stdio.oauth.endpoint import TokenError, TokenResponse
+from acp_stdio.oauth.explain import explain
 from acp_stdio.oauth.metadata import AuthorizationServer
 from acp_stdio.secrets import Secret
 
@@ -36,6 +37,8 @@ class BrowserChoices:
     """Given: the person copies the final address by hand, for a browser on another computer."""
     account_hint: str = ""
     prompt: str | None = None
+    extra: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Parameters of the provider's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +51,23 @@ class Granted:
 
 @contextmanager
 def browser_grant(
-    server: AuthorizationServer, client: InteractiveClient, wanted: Wanted, choices: BrowserChoices, talk: Talk
+    server: AuthorizationServer,
+    client_for: Callable[[str], InteractiveClient],
+    wanted: Wanted,
+    choices: BrowserChoices,
+    talk: Talk,
 ) -> Generator[tuple[Granted, Callable[[str], None]]]:
     """Gets a grant; the body stores it and calls `succeed(label)`.
 
     The browser waits meanwhile: the first page that it is given is the one it sees, success after
     `succeed`, else the failure that left the body. The port is closed at the end, whatever happened.
+    `client_for` is given the redirect address, which is known once the port is ours.
 
-    Raises `Failure`: denied, timeout, idp_unreachable, configuration_invalid.
+    Raises `Failure`: denied, timeout, idp_unreachable, configuration_invalid (`answer.UnknownClient`).
     """
     state, nonce, verifier = random_token(), random_token(), Secret(random_token(380))
     with Loopback(choices.redirect, state) as loopback:
+        client = client_for(loopback.redirect_uri)
         # The address is checked before anything is told about it, and once more by the opener.
         url = safe_url(
             client.authorization_url(
@@ -92,10 +101,14 @@ def browser_grant(
 
 
 def _parameters(wanted: Wanted, choices: BrowserChoices, nonce: str) -> dict[str, str | tuple[str, ...]]:
-    optional = {"login_hint": choices.account_hint, "prompt": choices.prompt or ""}
-    return {
+    optional = {
         "scope": " ".join(wanted.scopes),
+        "login_hint": choices.account_hint,
+        "prompt": choices.prompt or "",
+    }
+    return {
         "nonce": nonce,
+        **choices.extra,
         **wanted.audiences,
         **{name: value for name, value in optional.items() if value},
     }
@@ -141,10 +154,13 @@ def _by_hand(url: str, loopback: Loopback, choices: BrowserChoices, talk: Talk) 
 
 
 def _not_exchanged(error: TokenError) -> Failure:
-    if error.kind == "invalid_grant":
+    if error.kind == "invalid_grant" and explain(error.error, error.description) is None:
         return Failure(
             "denied",
             f"{error.message} The code that the browser brought was not accepted.",
             "Run `acp-stdio login` to try again.",
         )
+    if error.error == "invalid_client":
+        known = error.failure()
+        return UnknownClient("configuration_invalid", known.message, known.advice)
     return error.failure()

@@ -12,6 +12,7 @@ from authlib.common.security import generate_token
 from authlib.common.urls import url_decode
 from authlib.oauth2.client import OAuth2Client
 
+from acp_stdio.oauth.client import Client
 from acp_stdio.oauth.endpoint import TokenResponse, request_token
 from acp_stdio.oauth.metadata import AuthorizationServer
 from acp_stdio.secrets import Secret
@@ -22,24 +23,25 @@ DEVICE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
 class _Authlib(OAuth2Client):
     """Prepares requests; sending and reading them is `oauth.endpoint`'s."""
 
-    def __init__(self, server: AuthorizationServer, http: httpx2.Client, client_id: str) -> None:
-        super().__init__(None, client_id=client_id, code_challenge_method="S256")  # pyright: ignore[reportUnknownMemberType]  # Authlib is not typed
+    def __init__(self, server: AuthorizationServer, http: httpx2.Client, client: Client) -> None:
+        super().__init__(None, client_id=client.client_id, code_challenge_method="S256")  # pyright: ignore[reportUnknownMemberType]  # Authlib is not typed
         self._server = server
         self._http = http
+        self._credential = client.credential
 
     def _fetch_token(
         self, url: str, body: str = "", headers: Any = None, auth: Any = None, method: str = "POST", **_: Any
     ) -> TokenResponse:
         _, _, body = auth.prepare(method, url, headers, body)
-        return request_token(self._server, self._http, dict(url_decode(body)))
+        return request_token(self._server, self._http, dict(url_decode(body)), self._credential)
 
 
 class InteractiveClient:
-    """This program as a public OAuth client of one server (RFC 8252 section 8.4)."""
+    """This program as an OAuth client of one server, a public one unless it has a secret (RFC 8252 section 8.4)."""
 
-    def __init__(self, server: AuthorizationServer, http: httpx2.Client, client_id: str) -> None:
+    def __init__(self, server: AuthorizationServer, http: httpx2.Client, client: Client) -> None:
         self._server = server
-        self._authlib: Any = _Authlib(server, http, client_id)  # typed here, since Authlib is not
+        self._authlib: Any = _Authlib(server, http, client)  # typed here, since Authlib is not
 
     def authorization_url(
         self, *, redirect_uri: str, state: str, verifier: Secret, parameters: Mapping[str, str | Sequence[str]]

@@ -16,6 +16,7 @@ from acp_stdio.errors import Failure
 from acp_stdio.login.client import InteractiveClient
 from acp_stdio.login.opener import safe_url
 from acp_stdio.login.wanted import Wanted
+from acp_stdio.oauth.client import Client, proven
 from acp_stdio.oauth.endpoint import TokenError, TokenResponse
 from acp_stdio.oauth.http import ConnectionFailed, send
 from acp_stdio.oauth.metadata import AuthorizationServer
@@ -41,7 +42,7 @@ class DeviceCode:
     interval: float
 
 
-def request_device_code(server: AuthorizationServer, http: httpx2.Client, client_id: str, wanted: Wanted) -> DeviceCode:
+def request_device_code(server: AuthorizationServer, http: httpx2.Client, client: Client, wanted: Wanted) -> DeviceCode:
     """RFC 8628 section 3.1. Raises `Failure`: configuration_invalid, idp_unreachable."""
     if server.device_authorization_endpoint is None:
         raise Failure(
@@ -49,9 +50,10 @@ def request_device_code(server: AuthorizationServer, http: httpx2.Client, client
             f"{server.issuer} does not offer the device flow.",
             "Run `acp-stdio login` without --device, or with --paste where there is no browser.",
         )
-    form = {"client_id": client_id, "scope": " ".join(wanted.scopes), **wanted.audiences}
+    scope = {"scope": " ".join(wanted.scopes)} if wanted.scopes else {}
+    form, basic = proven({"client_id": client.client_id, **scope}, client.credential)
     try:
-        answer = send(http, "POST", server.device_authorization_endpoint, form)
+        answer = send(http, "POST", server.device_authorization_endpoint, {**form, **wanted.audiences}, basic=basic)
     except ConnectionFailed as error:
         raise error.failure() from None
     document = answer.json_object() or {}

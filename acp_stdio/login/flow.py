@@ -4,23 +4,31 @@ import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Final, Literal
 
 import httpx2
 
 from acp_stdio.errors import Failure
 from acp_stdio.identity.claims import account_from_claims, check_required_account, verify_id_token
-from acp_stdio.identity.model import Account, Session
+from acp_stdio.identity.model import Account, Session, unverified
+from acp_stdio.login.answer import UnknownClient
 from acp_stdio.login.browser import Ask, BrowserChoices, Granted, Talk, browser_grant
 from acp_stdio.login.client import InteractiveClient
 from acp_stdio.login.device import instructions, request_device_code, wait_for_person
 from acp_stdio.login.opener import Opener
-from acp_stdio.login.wanted import Wanted, plan, prompt_for
+from acp_stdio.login.registering import Chooser
+from acp_stdio.login.wanted import Wanted, plan, prompt_for, survey
 from acp_stdio.oauth.cache import PublicCache
+from acp_stdio.oauth.client import Client
 from acp_stdio.oauth.endpoint import TokenResponse, revoke
 from acp_stdio.oauth.http import open_client
 from acp_stdio.oauth.keys import signing_keys
 from acp_stdio.oauth.metadata import AuthorizationServer, discover
-from acp_stdio.oauth.presets import check_identity, claim_names, preset_of
+from acp_stdio.oauth.presets import authorize_params, check_identity, claim_names, preset_of
+from acp_stdio.oauth.resource import covers
+from acp_stdio.oauth.upstream import Described, discover_from
+from acp_stdio.oauth.words import plain
+from acp_stdio.secrets import Secret
 from acp_stdio.settings.model import Flow, Settings
 from acp_stdio.settings.paths import private_dir
 from acp_stdio.tokens.context import Context, open_context
@@ -72,15 +80,21 @@ def sign_in(settings: Settings, choices: Choices, talk: Talk, detail: Talk = lam
             return SignedIn(_sign_in(ctx, http, choices, talk, detail), already=False)
 
 
+PATIENCE: Final = 0.5
+"""Seconds for the login lock: others hold it for a moment just to see whether it is free."""
+
+
 @contextmanager
 def _alone(settings: Settings) -> Generator[None]:
     lock = FileLock(private_dir(settings.state_dir) / "login.lock")
-    if not lock.try_acquire():
+    try:
+        lock.acquire(PATIENCE)
+    except TimeoutError:
         raise Failure(
             "denied",
             "A sign-in is under way already; its page is open in the browser.",
             "Finish it there, or end the other `acp-stdio login` and try again.",
-        )
+        ) from None
     try:
         yield
     finally:
@@ -93,8 +107,11 @@ def _already(ctx: Context, choices: Choices) -> Session | None:
     identity = ctx.settings.identity
     if session is None or not session.signed_in:
         return None
-    same = (session.issuer, session.client_id) == (identity.issuer, identity.client_id)
-    covered = session.resources.keys() >= ctx.settings.upstreams.keys()
+    same = identity.issuer in ("", session.issuer) and identity.client_id in ("", session.client_id)
+    resources = session.resources
+    covered = all(
+        each.name in resources and covers(resources[each.name], each.url) for each in ctx.settings.upstreams.values()
+    )
     if not same or not covered or not set(choices.extra_scopes) <= set(session.scopes):
         return None
     grant = ctx.vault.load()
@@ -104,57 +121,128 @@ def _already(ctx: Context, choices: Choices) -> Session | None:
 def _sign_in(ctx: Context, http: httpx2.Client, choices: Choices, talk: Talk, detail: Talk) -> Session:
     settings, identity = ctx.settings, ctx.settings.identity
     preset = preset_of(identity)
-    server = discover(identity.issuer, preset, http, PublicCache(settings.cache_dir))
+    server, described = _asked(settings, http, talk)
+    _say_what_is_replaced(ctx, server, talk)
     for deviation in server.deviations:
         detail(f"{server.issuer} deviates from the specifications: {deviation}.")
-    wanted = plan(settings, preset, http, choices.extra_scopes, talk)
-    client = InteractiveClient(server, http, identity.client_id)
+    wanted = plan(settings, preset, server, described, choices.extra_scopes)
+    chooser = Chooser(ctx, server, http, talk)
     if choices.flow == "device":
-        code = request_device_code(server, http, identity.client_id, wanted)
+        client = chooser.choose(None)
+        code = request_device_code(server, http, client, wanted)
         talk(instructions(code))
-        response = wait_for_person(client, code, _without_scope(wanted.first_token), timeout=choices.timeout)
-        return _keep(ctx, http, server, wanted, Granted(response, nonce=None))
+        ours = InteractiveClient(server, http, client)
+        response = wait_for_person(ours, code, _without_scope(wanted.first_token), timeout=choices.timeout)
+        return _keep(ctx, http, server, client, wanted, Granted(response, nonce=None))
+    try:
+        return _by_browser(ctx, http, server, chooser, wanted, choices, talk)
+    except UnknownClient:
+        if not chooser.forget():
+            raise
+        return _by_browser(ctx, http, server, chooser, wanted, choices, talk)
+
+
+def _asked(settings: Settings, http: httpx2.Client, talk: Talk) -> tuple[AuthorizationServer, list[Described]]:
+    """Where to sign in, and for which upstreams: the configured issuer, or the one that the first upstream names."""
+    preset, cache = preset_of(settings.identity), PublicCache(settings.cache_dir)
+    if settings.identity.issuer:
+        server = discover(settings.identity.issuer, preset, http, cache)
+        return server, survey(settings.upstreams.values(), http, talk)
+    described = survey(settings.upstreams.values(), http, talk)
+    if not described:
+        raise Failure(
+            "configuration_invalid",
+            "Neither an issuer nor an upstream is configured, so there is nowhere to sign in.",
+            "Write `issuer` and `client_id` under [identity], or name a server: `acp-stdio login URL`.",
+        )
+    server = discover_from(described[0], preset, http, cache)
+    for other in described:
+        if server.issuer not in other.issuers:
+            names = ", ".join(plain(name) for name in other.issuers) or "nobody it names"
+            talk(
+                f"{other.upstream.name} takes tokens of {names}, so it is left out: it needs a sign-in of its own, "
+                f"with --profile."
+            )
+    return server, [each for each in described if server.issuer in each.issuers]
+
+
+def _say_what_is_replaced(ctx: Context, server: AuthorizationServer, talk: Talk) -> None:
+    session = ctx.session.read()
+    if session is not None and session.signed_in and session.issuer != server.issuer:
+        talk(f"This replaces your sign-in at {session.issuer}; with --profile NAME you can keep both.")
+
+
+def _by_browser(
+    ctx: Context,
+    http: httpx2.Client,
+    server: AuthorizationServer,
+    chooser: Chooser,
+    wanted: Wanted,
+    choices: Choices,
+    talk: Talk,
+) -> Session:
+    identity = ctx.settings.identity
+    preset = preset_of(identity)
+    chosen: list[Client] = []
+
+    def client_for(redirect_uri: str) -> InteractiveClient:
+        chosen.append(chooser.choose(redirect_uri))
+        return InteractiveClient(server, http, chosen[0])
+
     browser = BrowserChoices(
-        redirect=identity.redirect,
+        redirect=chooser.redirect(identity.redirect),
         timeout=choices.timeout,
         opener=choices.opener,
         paste=choices.paste,
         account_hint=choices.account_hint,
         prompt=prompt_for(wanted, preset, force=choices.force),
+        extra=authorize_params(identity),
     )
-    with browser_grant(server, client, wanted, browser, talk) as (granted, succeed):
-        session = _keep(ctx, http, server, wanted, granted)
+    with browser_grant(server, client_for, wanted, browser, talk) as (granted, succeed):
+        session = _keep(ctx, http, server, chosen[0], wanted, granted)
         assert session.account is not None
         succeed(session.account.label)
     return session
 
 
-def _keep(ctx: Context, http: httpx2.Client, server: AuthorizationServer, wanted: Wanted, granted: Granted) -> Session:
+def _keep(
+    ctx: Context,
+    http: httpx2.Client,
+    server: AuthorizationServer,
+    client: Client,
+    wanted: Wanted,
+    granted: Granted,
+) -> Session:
     """Proves who it is and stores the grant; revokes it where either cannot be done."""
     response = granted.response
     try:
-        account = _account(ctx.settings, http, server, granted)
+        account = _account(ctx.settings, http, server, client, wanted, granted)
         scopes = tuple((response.scope or " ".join(wanted.scopes)).split())
-        return store_grant(ctx, response, account, wanted.resources, _all_scopes(scopes, wanted))
+        return store_grant(
+            ctx, response, account, wanted.resources, _all_scopes(scopes, wanted), at=server, client=client
+        )
     except BaseException:
-        _give_back(ctx.settings, http, server, response)
+        _give_back(http, server, client, response)
         raise
 
 
-def _account(settings: Settings, http: httpx2.Client, server: AuthorizationServer, granted: Granted) -> Account:
+def _account(
+    settings: Settings,
+    http: httpx2.Client,
+    server: AuthorizationServer,
+    client: Client,
+    wanted: Wanted,
+    granted: Granted,
+) -> Account:
     identity, response = settings.identity, granted.response
     if response.id_token is None:
-        raise Failure(
-            "configuration_invalid",
-            "The identity provider issued no ID token, so nobody knows who signed in.",
-            'Put "openid" into `scopes`, or ask whoever runs the provider.',
-        )
+        return _nobody_known(settings, server, wanted)
     names = claim_names(identity)
     claims = verify_id_token(
         response.id_token,
         keys=signing_keys(server.jwks_uri, http, response.id_token, PublicCache(settings.cache_dir)),
         issuers=server.token_issuers,
-        client_id=identity.client_id,
+        client_id=client.client_id,
         nonce=granted.nonce,
         now=time.time(),
         algorithms=server.signing_algorithms,
@@ -165,11 +253,27 @@ def _account(settings: Settings, http: httpx2.Client, server: AuthorizationServe
     return replace(account_from_claims(claims, names), issuer=server.issuer)
 
 
-def _give_back(settings: Settings, http: httpx2.Client, server: AuthorizationServer, response: TokenResponse) -> None:
-    client_id = settings.identity.client_id
+def _nobody_known(settings: Settings, server: AuthorizationServer, wanted: Wanted) -> Account:
+    """The account of a sign-in without an ID token: unknown, where the settings are content with that."""
+    strict = [name for name in wanted.resources if settings.upstreams[name].principal == "required"]
+    if settings.identity.require_account or strict or not wanted.resources:
+        place = f"[upstreams.{strict[0]}]" if strict else "the upstream's table, without require_account,"
+        raise Failure(
+            "configuration_invalid",
+            "The identity provider issued no ID token, so nobody knows who signed in.",
+            'Put "openid" into `scopes`; for a provider without ID tokens set principal = "unverified" in '
+            f"{place} and the trail will say that the person is not known.",
+        )
+    return unverified(server.issuer)
+
+
+def _give_back(http: httpx2.Client, server: AuthorizationServer, client: Client, response: TokenResponse) -> None:
+    def end(token: Secret, hint: Literal["refresh_token", "access_token"]) -> None:
+        revoke(server, http, client_id=client.client_id, token=token, hint=hint, credential=client.credential)
+
     if response.refresh_token is not None:
-        revoke(server, http, client_id=client_id, token=response.refresh_token, hint="refresh_token")
-    revoke(server, http, client_id=client_id, token=response.access_token, hint="access_token")
+        end(response.refresh_token, "refresh_token")
+    end(response.access_token, "access_token")
 
 
 def _all_scopes(granted: tuple[str, ...], wanted: Wanted) -> tuple[str, ...]:

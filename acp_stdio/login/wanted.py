@@ -6,12 +6,10 @@ from dataclasses import dataclass
 import httpx2
 
 from acp_stdio.errors import Failure
+from acp_stdio.oauth.metadata import AuthorizationServer
 from acp_stdio.oauth.presets import Preset, token_request_params
-from acp_stdio.oauth.resource import protected_resource
+from acp_stdio.oauth.upstream import Described, describe
 from acp_stdio.settings.model import Settings, UpstreamSettings
-
-_ADMIN_CONSENTS = frozenset({"entra"})
-"""Providers that issue refresh tokens without asking again, and where asking may mean asking an administrator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,46 +25,55 @@ class Wanted:
     """What the code's exchange adds: a token is for one resource, so it names the first."""
 
 
-def plan(
-    settings: Settings,
-    preset: Preset,
-    http: httpx2.Client,
-    extra_scopes: Iterable[str],
-    talk: Callable[[str], None],
-) -> Wanted:
-    """Asks each upstream which resource it is (RFC 9728) and adds up what its tokens will need.
+def survey(upstreams: Iterable[UpstreamSettings], http: httpx2.Client, talk: Callable[[str], None]) -> list[Described]:
+    """Asks each upstream which resource it is (RFC 9728) and whose tokens it takes.
 
     An upstream that cannot be reached is left out, and said, where there is another one.
-    Raises `Failure`: upstream_unreachable, wrong_audience, configuration_invalid.
+    Raises `Failure`: upstream_unreachable, wrong_audience.
     """
-    identity = settings.identity
-    scopes = list(identity.scopes)
-    resources: dict[str, str] = {}
-    audiences: dict[str, list[str]] = {"resource": [], "audience": []}
-    first: Mapping[str, str] | None = None
+    found: list[Described] = []
     unreachable: list[Failure] = []
-    for upstream in settings.upstreams.values():
+    for upstream in upstreams:
         try:
-            resource = _resource(upstream, identity.issuer, preset, http)
+            found.append(describe(upstream, http))
         except Failure as failure:
             if failure.reason != "upstream_unreachable":
                 raise
             unreachable.append(failure)
             talk(f"{upstream.name} is left out of this sign-in. {failure.message}")
-            continue
+    if unreachable and not found:
+        raise unreachable[0]
+    return found
+
+
+def plan(
+    settings: Settings,
+    preset: Preset,
+    server: AuthorizationServer,
+    described: Iterable[Described],
+    extra_scopes: Iterable[str],
+) -> Wanted:
+    """Adds up what the tokens of the upstreams will need. Raises `Failure(configuration_invalid)`."""
+    scopes = list(settings.identity.scopes or _offered(server))
+    resources: dict[str, str] = {}
+    audiences: dict[str, list[str]] = {"resource": [], "audience": []}
+    first: Mapping[str, str] | None = None
+    for each in described:
+        upstream, resource = each.upstream, each.resource
+        if each.metadata is not None:
+            each.metadata.require_issuer(server.issuer, preset)
         resources[upstream.name] = resource
         parameters = token_request_params(upstream, preset, resource)
         first = parameters if first is None else first
-        scopes += upstream.scopes
+        # What a server asks for is by the book; providers with presets have scopes of their own making.
+        scopes += upstream.scopes or (each.scopes if preset.name == "generic" else ())
         for name, values in audiences.items():
             if name in parameters:
                 values.append(parameters[name])
-    if unreachable and not resources:
-        raise unreachable[0]
     return Wanted(
         scopes=tuple(dict.fromkeys([*scopes, *extra_scopes])),
         resources=resources,
-        audiences={name: tuple(dict.fromkeys(values)) for name, values in audiences.items() if values},
+        audiences={name: _asked(values, preset) for name, values in audiences.items() if values},
         first_token=first or {},
     )
 
@@ -74,19 +81,22 @@ def plan(
 def prompt_for(wanted: Wanted, preset: Preset, *, force: bool) -> str | None:
     """OpenID Connect's `prompt`. Core section 11: `offline_access` is ignored without `consent`.
 
-    `force` asks the person to choose again: the provider may remember the wrong account.
+    Providers that issue refresh tokens all the same are not asked, since asking may mean asking an
+    administrator. `force` has the person choose again: the provider may remember the wrong account.
     """
-    if preset.name in _ADMIN_CONSENTS:
-        return "select_account" if force else None
-    words = ["login"] if force else []
-    if "offline_access" in wanted.scopes:
+    words: list[str] = []
+    if force:
+        words.append("select_account" if preset.chooses_account else "login")
+    if preset.prompts_consent == "always" or preset.prompts_consent in wanted.scopes:
         words.append("consent")
     return " ".join(words) or None
 
 
-def _resource(upstream: UpstreamSettings, issuer: str, preset: Preset, http: httpx2.Client) -> str:
-    metadata = protected_resource(upstream.url, http)
-    if metadata is None:
-        return upstream.url
-    metadata.require_issuer(issuer, preset)
-    return metadata.resource
+def _asked(values: list[str], preset: Preset) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(values))[: 1 if preset.one_audience else None]
+
+
+def _offered(server: AuthorizationServer) -> list[str]:
+    """What makes a sign-in last and says who it is, as far as a discovered server has it."""
+    openid = ["openid"] if server.openid else []
+    return [*openid, *(["offline_access"] if "offline_access" in server.scopes_supported else [])]

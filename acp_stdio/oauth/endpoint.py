@@ -8,6 +8,8 @@ from typing import Any, Final, Literal
 import httpx2
 
 from acp_stdio.errors import Failure
+from acp_stdio.oauth.client import Credential, proven
+from acp_stdio.oauth.explain import explain
 from acp_stdio.oauth.http import Answer, ConnectionFailed, send
 from acp_stdio.oauth.metadata import AuthorizationServer
 from acp_stdio.oauth.words import plain
@@ -57,6 +59,8 @@ class TokenError(Exception):
 
     def failure(self) -> Failure:
         """As what the person sees, where the caller knows nothing better."""
+        if self.kind not in ("unsent", "transient") and (known := explain(self.error, self.description)):
+            return known
         if self.kind == "invalid_grant" or self.error in _NEEDS_PERSON:
             return Failure("login_required", self.message, "Run `acp-stdio login` to sign in again.")
         if self.kind == "misconfigured":
@@ -75,6 +79,7 @@ def refresh(
     client_id: str,
     refresh_token: Secret,
     params: Mapping[str, str],
+    credential: Credential | None = None,
 ) -> TokenResponse:
     """Spends `refresh_token` once (RFC 6749 section 6); never repeats by itself. Raises `TokenError`.
 
@@ -89,13 +94,17 @@ def refresh(
             "client_id": client_id,
             "refresh_token": refresh_token.reveal(),
         },
+        credential,
     )
 
 
-def request_token(server: AuthorizationServer, http: httpx2.Client, form: Mapping[str, str]) -> TokenResponse:
-    """One POST of `form` to the token endpoint. Raises `TokenError`."""
+def request_token(
+    server: AuthorizationServer, http: httpx2.Client, form: Mapping[str, str], credential: Credential | None = None
+) -> TokenResponse:
+    """One POST of `form` to the token endpoint, by a confidential client with its proof. Raises `TokenError`."""
+    form, basic = proven(form, credential)
     try:
-        answer = send(http, "POST", server.token_endpoint, form)
+        answer = send(http, "POST", server.token_endpoint, form, basic=basic)
     except ConnectionFailed as error:
         what = "The connection broke after the request had left" if error.sent else "Could not be reached"
         raise TokenError("answer_lost" if error.sent else "unsent", f"{error.host}: {what} ({error.why}).") from None
@@ -134,13 +143,15 @@ def revoke(
     client_id: str,
     token: Secret,
     hint: Literal["refresh_token", "access_token"],
+    credential: Credential | None = None,
 ) -> Literal["revoked", "unsupported", "failed"]:
     """Ends `token` at the server (RFC 7009). Never raises: what could not be done is the answer."""
     if server.revocation_endpoint is None:
         return "unsupported"
-    form = {"token": token.reveal(), "token_type_hint": hint, "client_id": client_id}
+    asked = {"token": token.reveal(), "token_type_hint": hint, "client_id": client_id}
+    form, basic = proven(asked, credential)
     try:
-        answer = send(http, "POST", server.revocation_endpoint, form)
+        answer = send(http, "POST", server.revocation_endpoint, form, basic=basic)
     except ConnectionFailed:
         return "failed"
     if answer.status == 200:

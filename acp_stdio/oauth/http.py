@@ -5,10 +5,11 @@ goes to the address that was configured or published, and nowhere that an answer
 (RFC 9700 section 4.12).
 """
 
+import contextlib
 import json
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
@@ -115,33 +116,66 @@ def open_client(network: NetworkSettings) -> httpx2.Client:
         ) from None
 
 
-def send(http: httpx2.Client, method: str, url: str, form: Mapping[str, str | Sequence[str]] | None = None) -> Answer:
+def send(
+    http: httpx2.Client,
+    method: str,
+    url: str,
+    form: Mapping[str, str | Sequence[str]] | None = None,
+    *,
+    document: Mapping[str, Any] | None = None,
+    basic: tuple[str, str] | None = None,
+) -> Answer:
     """One request, one complete answer of at most `BODY_LIMIT` bytes, whatever its status.
 
-    A list in `form` is a repeated parameter (RFC 8707 section 2).
+    A list in `form` is a repeated parameter (RFC 8707 section 2); `document` is sent as JSON;
+    `basic` are user and password (RFC 7617).
 
     Raises `ConnectionFailed`. A plain http address that is not of this machine is not asked.
     """
+    started = time.monotonic()
+    accept = {"Accept": "application/json"}
+    with (
+        _sending(url),
+        http.stream(method, url, data=form, json=document, headers=accept, auth=basic) as response,
+    ):
+        body = bytearray()
+        for chunk in response.iter_bytes():
+            body += chunk
+            if len(body) > BODY_LIMIT:
+                raise ConnectionFailed(url, "the answer is larger than 1 MiB", sent=True)
+            if time.monotonic() - started > TOTAL_TIMEOUT:
+                raise ConnectionFailed(url, "the answer took too long", sent=True)
+        return Answer(response.status_code, _lower(response.headers), bytes(body))
+
+
+def send_for_headers(
+    http: httpx2.Client, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
+) -> tuple[int, dict[str, str]]:
+    """One request; status and headers of its answer, whose body may be a stream without an end.
+
+    Raises `ConnectionFailed`.
+    """
+    with _sending(url), http.stream(method, url, content=body, headers=headers) as response:
+        return response.status_code, _lower(response.headers)
+
+
+@contextlib.contextmanager
+def _sending(url: str) -> Generator[None]:
+    """Turns the client's errors into ours; refuses addresses that must not be asked."""
     if problem := checks.url(url):
         raise ConnectionFailed(url, f"the address {problem}", sent=False)
-    started = time.monotonic()
     try:
-        with http.stream(method, url, data=form, headers={"Accept": "application/json"}) as response:
-            body = bytearray()
-            for chunk in response.iter_bytes():
-                body += chunk
-                if len(body) > BODY_LIMIT:
-                    raise ConnectionFailed(url, "the answer is larger than 1 MiB", sent=True)
-                if time.monotonic() - started > TOTAL_TIMEOUT:
-                    raise ConnectionFailed(url, "the answer took too long", sent=True)
-            headers = {name.lower(): value for name, value in response.headers.items()}
-            return Answer(response.status_code, headers, bytes(body))
+        yield
     except _NOT_SENT as error:
         raise ConnectionFailed(url, _why(error), sent=False) from None
     except (httpx2.RequestError, httpx2.StreamError) as error:
         raise ConnectionFailed(url, _why(error), sent=True) from None
     except httpx2.InvalidURL:
         raise ConnectionFailed(url, "the address is not one", sent=False) from None
+
+
+def _lower(headers: httpx2.Headers) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
 
 
 def get_json(http: httpx2.Client, url: str, *, reason: str = "idp_unreachable") -> dict[str, Any] | None:

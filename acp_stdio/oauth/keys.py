@@ -22,6 +22,12 @@ def signing_keys(jwks_uri: str, http: httpx2.Client, token: Secret, cache: Publi
 
     Raises `Failure(idp_unreachable)` where they cannot be had.
     """
+    if not jwks_uri:
+        raise Failure(
+            "configuration_invalid",
+            "The authorization server publishes no keys, so nobody can tell whether a signature is its own.",
+            "Ask whoever runs it to publish `jwks_uri` in its metadata.",
+        )
     now = time.time()
     if cache is not None:
         known = cache.load(jwks_uri, max_age=KEYS_MAX_AGE, now=now)

@@ -26,7 +26,9 @@ class AuthorizationServer:
     """As configured and as the document has it, byte for byte: what an `iss` is compared with."""
     authorization_endpoint: str
     token_endpoint: str
-    jwks_uri: str
+    jwks_uri: str = ""
+    """Empty: it signs nothing that we could check, as a plain OAuth server may (RFC 8414 section 2)."""
+    registration_endpoint: str | None = None
     device_authorization_endpoint: str | None = None
     revocation_endpoint: str | None = None
     introspection_endpoint: str | None = None
@@ -37,6 +39,12 @@ class AuthorizationServer:
     signing_algorithms: tuple[str, ...] = ()
     """For ID tokens, as published; `identity.claims` takes only asymmetric ones from it."""
     scopes_supported: tuple[str, ...] = ()
+    auth_methods: tuple[str, ...] = ()
+    """`token_endpoint_auth_methods_supported`."""
+    client_documents: bool = False
+    """`client_id_metadata_document_supported`: a client id may be the address of a document about the client."""
+    openid: bool = False
+    """It issues ID tokens (OpenID Connect)."""
     issuer_alternatives: tuple[str, ...] = ()
     """Further values that the `iss` of a token may have; `{tenantid}` stands for its `tid` claim."""
     deviations: tuple[str, ...] = ()
@@ -93,7 +101,8 @@ def parse_metadata(document: dict[str, Any], issuer: str, preset: Preset) -> Aut
         issuer=issuer,
         authorization_endpoint=_required(document, "authorization_endpoint", issuer),
         token_endpoint=_required(document, "token_endpoint", issuer),
-        jwks_uri=_required(document, "jwks_uri", issuer),
+        jwks_uri=_endpoint(document, "jwks_uri", issuer) or "",
+        registration_endpoint=_endpoint(document, "registration_endpoint", issuer),
         device_authorization_endpoint=_endpoint(document, "device_authorization_endpoint", issuer),
         revocation_endpoint=_endpoint(document, "revocation_endpoint", issuer),
         introspection_endpoint=_endpoint(document, "introspection_endpoint", issuer),
@@ -102,6 +111,10 @@ def parse_metadata(document: dict[str, Any], issuer: str, preset: Preset) -> Aut
         iss_parameter_supported=document.get("authorization_response_iss_parameter_supported") is True,
         signing_algorithms=_texts(document, "id_token_signing_alg_values_supported"),
         scopes_supported=_texts(document, "scopes_supported"),
+        auth_methods=_texts(document, "token_endpoint_auth_methods_supported"),
+        client_documents=document.get("client_id_metadata_document_supported") is True,
+        openid="openid" in _texts(document, "scopes_supported")
+        or bool(_texts(document, "id_token_signing_alg_values_supported")),
         issuer_alternatives=tuple(alternatives),
         deviations=tuple(deviations),
     )

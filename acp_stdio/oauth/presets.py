@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from acp_stdio.errors import Failure
 from acp_stdio.identity.claims import ClaimNames
 from acp_stdio.settings.model import IdentitySettings, UpstreamSettings
+from acp_stdio.settings.presets import identity_defaults
 
 _GUID: Final = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _URI_SCOPE: Final = re.compile(rf"(?:[a-z][a-z0-9+.-]*://\S+/|(?:\S+/)?{_GUID}/)\S+|\S+/\.default")
@@ -29,15 +30,24 @@ class Preset:
     """Tenants that stand for many, whose metadata names a template as issuer."""
     issuer_aliases: tuple[str, ...] = ()
     """Other `iss` values of the same server; `{tenantid}` stands for the tenant."""
-    user_key: tuple[str, ...] = ("sub",)
-    """Used where the settings leave `user_key` at its default."""
-    user_label: tuple[str, ...] = ("email", "preferred_username", "sub")
     email_claims: tuple[str, ...] = ("email",)
     tenant_claim: str = ""
     client_claims: tuple[str, ...] = ("client_id", "azp")
     """The first that an access token carries names the client that it was issued to."""
-    redirect_host: str = ""
-    """The loopback host that the provider wants in a redirect, where it is particular about it."""
+    token_key: tuple[str, ...] = ()
+    """The claims of an access token that, joined, are the person's key, where its names differ from the ID token's."""
+    audience_by_scope: bool = False
+    """Access tokens may have no `aud`; what they are for is then told by their scopes and client."""
+    one_audience: bool = False
+    """The sign-in names one API; tokens of the others come from the refresh."""
+    prompts_consent: Literal["offline_access", "always", "never"] = "never"
+    """When the sign-in asks for consent again. OpenID Connect Core section 11 ties `offline_access` to it."""
+    chooses_account: bool = False
+    """A repeated sign-in asks which account, not for the password of the same one."""
+    authorize_params: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Sent with each sign-in."""
+    account_params: tuple[str, ...] = ()
+    """Claims of `require_account` that the sign-in page takes as a hint under the same name."""
     uri_scopes: bool = False
     """Scopes name their resource: `api://app/scope` or `…/.default`."""
     steady_scopes: tuple[str, ...] = ()
@@ -65,10 +75,12 @@ class Preset:
         tenant = self.tenant(issuer)
         if tenant in self.any_tenant:
             return self.issuer_aliases
-        return tuple(alias.replace("{tenantid}", tenant) for alias in self.issuer_aliases if tenant)
+        return tuple(
+            alias.replace("{tenantid}", tenant) for alias in self.issuer_aliases if tenant or "{tenantid}" not in alias
+        )
 
 
-GENERIC: Final = Preset("generic")
+GENERIC: Final = Preset("generic", prompts_consent="offline_access")
 
 # learn.microsoft.com/entra/identity-platform: v2-protocols-oidc, v2-oauth2-auth-code-flow,
 # access-token-claims-reference, id-token-claims-reference, reply-url, claims-validation.
@@ -79,12 +91,10 @@ ENTRA: Final = Preset(
     tenant_path=r"/([^/]+)/v2\.0/?",
     any_tenant=frozenset({"common", "organizations", "consumers"}),
     issuer_aliases=("https://sts.windows.net/{tenantid}/",),
-    user_key=("tid", "oid"),
-    user_label=("preferred_username", "upn", "email", "sub"),
     email_claims=("upn", "preferred_username", "email"),
     tenant_claim="tid",
     client_claims=("azp", "appid"),
-    redirect_host="localhost",
+    chooses_account=True,
     uri_scopes=True,
     steady_scopes=("openid", "profile", "offline_access"),
     deviations=(
@@ -95,35 +105,122 @@ ENTRA: Final = Preset(
     ),
 )
 
-PRESETS: Final[Mapping[str, Preset]] = {preset.name: preset for preset in (GENERIC, ENTRA)}
-_DEFAULT_KEY: Final = IdentitySettings("", "").user_key
-_DEFAULT_LABEL: Final = IdentitySettings("", "").user_label
-_DEFAULT_REDIRECT: Final = IdentitySettings("", "").redirect
+# developer.okta.com: concepts/auth-servers, guides/refresh-tokens, guides/validate-access-tokens,
+# guides/request-user-consent; reference/api/oidc ("Access token payload", "ID token payload").
+OKTA: Final = Preset(
+    "okta",
+    sends_resource=False,
+    client_claims=("cid",),
+    token_key=("uid",),
+    steady_scopes=("openid", "offline_access"),
+    deviations=(
+        "`resource` (RFC 8707) is not sent: a custom authorization server has one audience, which is its setting",
+        "access tokens name the client in `cid` and the person in `uid`; their `sub` is a login name",
+    ),
+)
+
+# auth0.com/docs/secure/tokens: access-tokens/get-access-tokens, access-tokens/access-token-profiles,
+# refresh-tokens/multi-resource-refresh-token.
+AUTH0: Final = Preset(
+    "auth0",
+    sends_resource=False,
+    client_claims=("azp", "client_id"),
+    one_audience=True,
+    deviations=(
+        "tokens are asked for by `audience`, not by `resource` (RFC 8707)",
+        "an API that the refresh token's policy does not name is ignored in silence: each token's `aud` is looked at",
+    ),
+)
+
+# developers.google.com/identity: openid-connect/openid-connect, openid-connect/reference,
+# protocols/oauth2/native-app; cloud.google.com/docs/authentication/token-types.
+GOOGLE: Final = Preset(
+    "google",
+    sends_resource=False,
+    issuer_aliases=("accounts.google.com",),
+    tenant_claim="hd",
+    client_claims=("azp",),
+    prompts_consent="always",
+    chooses_account=True,
+    authorize_params={"access_type": "offline"},
+    account_params=("hd",),
+    deviations=(
+        "the refresh token is asked for by access_type=offline and prompt=consent, not by a scope",
+        "access tokens cannot be read by anybody but Google: servers of your own take the ID token "
+        '(token_format = "id_token")',
+        "desktop clients have a client_secret that is not one; the token endpoint wants it all the same",
+    ),
+)
+
+# keycloak.org/docs/latest/server_admin: "Audience support", "Offline access"; securing-apps/oidc-layers.
+KEYCLOAK: Final = Preset(
+    "keycloak",
+    sends_resource=False,
+    client_claims=("azp", "client_id"),
+    steady_scopes=("openid", "offline_access"),
+    deviations=(
+        "`resource` (RFC 8707) is not sent: a client scope with an audience mapper decides what a token is for",
+    ),
+)
+
+# docs.aws.amazon.com/cognito/latest/developerguide: federation-endpoints, token-endpoint, revocation-endpoint,
+# amazon-cognito-user-pools-using-the-access-token, cognito-user-pools-define-resource-servers.
+COGNITO: Final = Preset(
+    "cognito",
+    pkce_unadvertised=True,
+    client_claims=("client_id",),
+    audience_by_scope=True,
+    deviations=(
+        "PKCE is used although the metadata does not offer it",
+        "access tokens may have no `aud`: client and scopes tell what they are for, "
+        "so a token is good at each server that has a scope in it",
+        "the endpoints are on another host than the issuer",
+    ),
+)
+
+# developer.pingidentity.com/pingone-api: auth/openid-connect-oauth-2, foundations/authentication-concepts/
+# access-tokens-and-id-tokens/{token-claims,grant-types}, authorization-flow-by-grant-type/pkce-parameters.
+PING: Final = Preset(
+    "ping",
+    sends_resource=False,
+    pkce_unadvertised=True,
+    client_claims=("client_id", "azp"),
+    deviations=(
+        "`resource` (RFC 8707) is not sent: the custom resource of the scopes decides what a token is for",
+        "PKCE is used although the metadata may not offer it",
+    ),
+)
+
+PRESETS: Final[Mapping[str, Preset]] = {
+    preset.name: preset for preset in (GENERIC, ENTRA, OKTA, AUTH0, GOOGLE, KEYCLOAK, COGNITO, PING)
+}
 
 
 def preset_of(identity: IdentitySettings) -> Preset:
-    """The preset that the settings name."""
-    return PRESETS[identity.preset]
+    """The preset that the settings name; what it repeats in requests is what the sign-in asks for."""
+    preset = PRESETS[identity.preset]
+    return replace(preset, steady_scopes=tuple(each for each in preset.steady_scopes if each in identity.scopes))
 
 
 def claim_names(identity: IdentitySettings) -> ClaimNames:
-    """Which claims say who a person is: the settings', or the preset's where those are the default."""
-    preset = preset_of(identity)
+    """Which claims say who a person is; the settings have the preset's where nobody wrote others."""
+    preset = PRESETS[identity.preset]
+    as_usual = identity.user_key == identity_defaults(identity.preset).user_key
     return ClaimNames(
-        key=identity.user_key if identity.user_key != _DEFAULT_KEY else preset.user_key,
-        label=identity.user_label if identity.user_label != _DEFAULT_LABEL else preset.user_label,
+        key=identity.user_key,
+        label=identity.user_label,
         email=preset.email_claims,
         tenant=preset.tenant_claim,
         client=preset.client_claims,
+        token_key=preset.token_key if as_usual else (),
     )
 
 
-def redirect_address(identity: IdentitySettings) -> str:
-    """The address to listen on: the settings', or the default on the host that the preset wants."""
-    host = preset_of(identity).redirect_host
-    if not host or identity.redirect != _DEFAULT_REDIRECT:
-        return identity.redirect
-    return identity.redirect.replace("127.0.0.1", host, 1)
+def authorize_params(identity: IdentitySettings) -> dict[str, str]:
+    """What the sign-in page is told besides what OAuth and OpenID Connect have names for."""
+    preset = PRESETS[identity.preset]
+    hints = {name: identity.require_account[name] for name in preset.account_params if name in identity.require_account}
+    return {**preset.authorize_params, **hints}
 
 
 def token_request_params(upstream: UpstreamSettings, preset: Preset, resource: str) -> dict[str, str]:
@@ -159,11 +256,23 @@ def expected_audiences(upstream: UpstreamSettings, preset: Preset, resource: str
     return tuple(dict.fromkeys(found))
 
 
+def purpose_scopes(upstream: UpstreamSettings, preset: Preset) -> tuple[str, ...]:
+    """The scopes that a token without `aud` must have to be one for `upstream`; none where it must have an `aud`."""
+    return tuple(scope for scope in upstream.scopes if "/" in scope) if preset.audience_by_scope else ()
+
+
 def check_scopes(upstream: UpstreamSettings, preset: Preset) -> None:
     """Refuses scopes that the provider would answer with another resource's token.
 
     Raises `Failure(configuration_invalid)`.
     """
+    if preset.audience_by_scope and not upstream.audience and not any("/" in scope for scope in upstream.scopes):
+        raise Failure(
+            "configuration_invalid",
+            f"Upstream {upstream.name} has no scope of a resource server, and tokens of this provider may have "
+            f"nothing else to tell what they are for (preset {preset.name}).",
+            'Write one in full, such as scopes = ["https://finance.example.com/read"].',
+        )
     if not preset.uri_scopes:
         return
     bare = [scope for scope in upstream.scopes if not _URI_SCOPE.fullmatch(scope)]

@@ -1,6 +1,7 @@
 """What a value in a configuration file may look like. Each check returns the problem in words, or nothing."""
 
 import re
+from pathlib import PurePath
 from urllib.parse import SplitResult, urlsplit
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
@@ -44,6 +45,23 @@ def url(text: str) -> str:
 def issuer(text: str) -> str:
     """OpenID Connect Discovery section 3: an https URL without query and fragment."""
     return url(text) or ("must not have a query (?)" if "?" in text else "")
+
+
+def client_document(text: str) -> str:
+    """A client id metadata document's address: https with a path, which is the client id itself."""
+    if problem := url(text):
+        return problem
+    return "" if urlsplit(text).path not in ("", "/") else "must have a path: it is the client id, to the byte"
+
+
+def secret_place(text: str) -> str:
+    """Where a client secret is kept, never the secret itself, which is therefore not repeated either."""
+    kind, _, place = text.partition(":")
+    if kind == "keyring" and NAME.fullmatch(place):
+        return ""
+    if kind == "file" and PurePath(place).is_absolute() and text.isprintable():
+        return ""
+    return 'must be "keyring:NAME" or "file:/ABSOLUTE/PATH", and never the secret itself'
 
 
 def redirect(text: str) -> str:

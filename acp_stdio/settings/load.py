@@ -5,13 +5,15 @@ user's file, defaults. A key that the managed file sets cannot be changed below 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Final, cast
 
 from acp_stdio.errors import Failure
 from acp_stdio.settings import checks, managed, sections
-from acp_stdio.settings.model import Settings
+from acp_stdio.settings.model import IdentitySettings, Settings
 from acp_stdio.settings.paths import Paths, user_paths
+from acp_stdio.settings.presets import identity_defaults
 from acp_stdio.settings.sources import Entry, Problems, Source, closest, parse
 from acp_stdio.settings.table import UNSUPPORTED, Table
 from acp_stdio.settings.targets import select
@@ -40,27 +42,30 @@ def load(
     profile: str = "",
     targets: Sequence[str] = (),
     environ: Mapping[str, str],
+    bare: bool = False,
 ) -> Settings:
     """The settings for one command.
 
     `config` and `profile` are the command line's, None and "" where it has none; `targets` are
-    names of upstreams or URLs, none for all upstreams. Raises `configuration_invalid`.
+    names of upstreams or URLs, none for all upstreams. `bare`: where somebody has signed in by URL alone,
+    the command does without a file. Raises `configuration_invalid`.
     """
     paths = user_paths(environ)
     chosen = chosen_file(config, environ)
     problems = Problems()
     user = chosen or paths.config_file
     sources = _read(managed.PLACE, user, required=chosen is not None, problems=problems)
-    if not sources and not targets:
+    profile = profile or environ.get("ACP_STDIO_PROFILE", "") or "default"
+    if problem := checks.name(profile):
+        problems.say(f"The profile's name {profile!r} {problem}")
+    signed_in = bare and not problems.found and (paths.state / profile / "session.json").is_file()
+    if not sources and not targets and not signed_in:
         problems.stop_if_any()
         raise Failure(
             "configuration_invalid",
             f"There is no configuration yet: {user} does not exist.",
             f"Write {user} with your company's values, for example:\n\n{EXAMPLE}",
         )
-    profile = profile or environ.get("ACP_STDIO_PROFILE", "") or "default"
-    if problem := checks.name(profile):
-        problems.say(f"The profile's name {profile!r} {problem}")
     return build(sources, user=user, paths=paths, profile=profile, targets=targets, problems=problems)
 
 
@@ -103,6 +108,7 @@ def build(
         for key, entries in tables.items()
         if key[0] == "upstreams"
     }
+    sections.needs_openid(tables.get(("identity",)), upstreams.values(), problems)
     settings = Settings(
         identity=who,
         upstreams=select(upstreams, targets, who, problems),
@@ -113,9 +119,25 @@ def build(
         audit=sections.audit(tables.get(("audit",), {}), problems),
         host=sections.host(tables.get(("host",), {}), problems),
         config_file=user if any(source.path == user for source in sources) else None,
+        origins=_origins(tables.get(("identity",), {}), who),
     )
     problems.stop_if_any()
     return settings
+
+
+def _origins(entries: Mapping[str, Entry], identity: IdentitySettings) -> dict[str, str]:
+    """Where each value of `[identity]` came from. No variable and no flag sets one of them."""
+    plain = IdentitySettings("", "")
+    default = identity_defaults(identity.preset)
+    found: dict[str, str] = {}
+    for key in (each.name for each in fields(identity) if each.name != "name"):
+        if key in entries:
+            place = entries[key].source.path
+            found[key] = f"managed file {place}" if place == managed.PLACE else f"file {place}"
+        else:
+            preset = getattr(default, key) != getattr(plain, key)
+            found[key] = f"preset {identity.preset}" if preset else "default"
+    return found
 
 
 def _read(place: Path, user: Path, *, required: bool, problems: Problems) -> list[Source]:

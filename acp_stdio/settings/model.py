@@ -10,9 +10,11 @@ from typing import Literal
 
 from acp_stdio.settings.paths import Paths
 
-Preset = Literal["generic", "entra"]
+Preset = Literal["generic", "entra", "okta", "auth0", "google", "keycloak", "cognito", "ping"]
 Flow = Literal["browser", "device"]
+Principal = Literal["required", "unverified"]
 TokenRequest = Literal["resource", "audience", "scope", "omit"]
+TokenFormat = Literal["jwt", "opaque", "id_token"]
 StorageBackend = Literal["auto", "secret-service", "macos", "windows", "file"]
 
 
@@ -21,12 +23,15 @@ class IdentitySettings:
     """The company's identity provider and how this program is known there."""
 
     issuer: str
+    """Empty: discovered from each upstream (RFC 9728) when somebody signs in, and kept with the session."""
     client_id: str
+    """Empty: the client id metadata document, else dynamic registration."""
     preset: Preset = "generic"
     flow: Flow = "browser"
     redirect: str = "http://127.0.0.1:0/callback"
     """Port 0: any free one. RFC 8252 section 7.3 lets the IdP ignore the port."""
     scopes: tuple[str, ...] = ("openid", "offline_access")
+    """Empty: what the discovered server offers of these two."""
     require_account: dict[str, str] = field(default_factory=dict[str, str])
     """Claims the person's ID token must carry; `domain` means the part of `email` after the @."""
     recheck_identity: float = 900.0
@@ -34,6 +39,10 @@ class IdentitySettings:
     user_key: tuple[str, ...] = ("sub",)
     user_label: tuple[str, ...] = ("email", "preferred_username", "sub")
     name: str = "default"
+    client_metadata_url: str = ""
+    """Where a company hosts our client id metadata document, which is our client id then."""
+    client_secret_ref: str = ""
+    """`keyring:NAME` or `file:PATH`: where the secret of a confidential client is. Never the secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +58,12 @@ class UpstreamSettings:
     Empty: the protected resource metadata's `resource`, else the URL.
     """
     scopes: tuple[str, ...] = ()
+    """Empty: what the server's challenge or metadata asks for."""
+    principal: Principal = "required"
+    """unverified: calls may leave although nobody proved who is asking; the trail says so."""
+    token_format: TokenFormat = "jwt"  # noqa: S105 - its kind, not a token
+    """What is sent: a JWT access token, proven; an access token that cannot be read, so bound to this
+    origin by this very setting; or the ID token, for servers that take no other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +114,8 @@ class Settings:
     audit: AuditSettings = AuditSettings()
     host: HostSettings = HostSettings()
     config_file: Path | None = None
+    origins: dict[str, str] = field(default_factory=dict[str, str])
+    """Key of `[identity]` to where its value came from: `default`, `preset NAME`, or the file."""
 
     @property
     def state_dir(self) -> Path:

@@ -3,30 +3,71 @@
 How the provider is talked to then is `oauth.presets`' business.
 """
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+from urllib.parse import urlsplit
 
 from acp_stdio.settings.model import IdentitySettings, Preset, TokenRequest
 
-_GENERIC = IdentitySettings("", "")
+_GENERIC: Final = IdentitySettings("", "")
+_PEOPLE: Final = ("openid", "profile", "email")
+
+
+@dataclass(frozen=True, slots=True)
+class _Defaults:
+    """Where a provider's registration pages and documents lead to other values than the standards do."""
+
+    scopes: tuple[str, ...] = (*_PEOPLE, "offline_access")
+    redirect: str = _GENERIC.redirect
+    user_key: tuple[str, ...] = _GENERIC.user_key
+    user_label: tuple[str, ...] = _GENERIC.user_label
+    token_request: TokenRequest = "scope"  # noqa: S105 - how it is asked for, not a token
+
+
+_DEFAULTS: Final[Mapping[Preset, _Defaults]] = {
+    "generic": _Defaults(_GENERIC.scopes, token_request="resource"),  # noqa: S106 - how it is asked for
+    "entra": _Defaults(
+        scopes=("openid", "profile", "offline_access"),
+        redirect="http://localhost:0",  # registered as `http://localhost`, where Entra accepts any port
+        user_key=("tid", "oid"),  # Entra's `sub` differs from app to app; these two do not
+        user_label=("preferred_username", "upn", "email", "sub"),
+    ),
+    "okta": _Defaults(user_label=("preferred_username", "email", "sub")),
+    "auth0": _Defaults(token_request="audience"),  # noqa: S106 - how it is asked for
+    # Google and Cognito have no scope `offline_access`, and say so with `invalid_scope`.
+    "google": _Defaults(_PEOPLE, token_request="omit"),  # noqa: S106 - how it is asked for
+    "keycloak": _Defaults(_GENERIC.scopes),
+    "cognito": _Defaults(
+        ("openid", "email"),
+        user_label=("email", "cognito:username", "sub"),
+        token_request="omit",  # noqa: S106 - how it is asked for
+    ),
+    # PingOne issues refresh tokens by the application's grant type, not by a scope.
+    "ping": _Defaults(_PEOPLE, token_request="omit"),  # noqa: S106 - how it is asked for
+}
+PRESETS: Final[tuple[Preset, ...]] = tuple(_DEFAULTS)
 
 
 def identity_defaults(preset: Preset) -> IdentitySettings:
     """Defaults without issuer and client id, which have none."""
-    if preset == "generic":
-        return _GENERIC
+    default = _DEFAULTS[preset]
     return replace(
         _GENERIC,
         preset=preset,
-        redirect="http://localhost:0",  # registered as `http://localhost`, where Entra accepts any port
-        scopes=("openid", "profile", "offline_access"),
-        user_key=("tid", "oid"),  # Entra's `sub` differs from app to app; these two do not
-        user_label=("preferred_username", "upn", "email", "sub"),
+        redirect=default.redirect,
+        scopes=default.scopes,
+        user_key=default.user_key,
+        user_label=default.user_label,
     )
 
 
 def token_request_default(preset: Preset) -> TokenRequest:
-    """Entra refuses RFC 8707's `resource` (AADSTS901002) and names the audience in the scope."""
-    return "scope" if preset == "entra" else "resource"
+    """How the provider wants to be asked for a token of one API.
+
+    By RFC 8707's `resource` where it may be; Entra refuses that (AADSTS901002), and others ignore it.
+    """
+    return _DEFAULTS[preset].token_request
 
 
 def entra_scope(scope: str) -> str:
@@ -34,3 +75,25 @@ def entra_scope(scope: str) -> str:
     if "/" in scope:
         return ""
     return f"has the bare scope {scope!r}, which Entra takes for one of Microsoft Graph; write api://APP-ID/{scope}"
+
+
+def issuer_problem(issuer: str, preset: Preset) -> str:
+    """The problem with an issuer that this kind of provider never has, or nothing."""
+    parts = urlsplit(issuer)
+    match preset:
+        case "okta" if not parts.path.startswith("/oauth2/"):
+            return (
+                "is Okta's org authorization server, whose access tokens are for Okta's own API only; "
+                "name a custom one, such as https://COMPANY.okta.com/oauth2/default"
+            )
+        case "auth0" if not issuer.endswith("/"):
+            return "must end with /, as Auth0 writes its issuers"
+        case "keycloak" if "/realms/" not in parts.path:
+            return "must name the realm: https://HOST/realms/REALM"
+        case "cognito" if (parts.hostname or "").endswith(".amazoncognito.com"):
+            return (
+                "is the domain of the sign-in page; the issuer is the user pool, "
+                "https://cognito-idp.REGION.amazonaws.com/POOL-ID"
+            )
+        case _:
+            return ""

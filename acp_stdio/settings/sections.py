@@ -1,7 +1,9 @@
 """Each table of the configuration and what may stand in it."""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from acp_stdio.settings import checks
 from acp_stdio.settings.model import (
@@ -10,23 +12,26 @@ from acp_stdio.settings.model import (
     IdentitySettings,
     NetworkSettings,
     Preset,
+    Principal,
     StorageBackend,
     StorageSettings,
+    TokenFormat,
     TokenRequest,
     UpstreamSettings,
 )
 from acp_stdio.settings.presets import (
+    PRESETS,
     entra_scope,
     identity_defaults,
+    issuer_problem,
     token_request_default,
 )
 from acp_stdio.settings.sources import Entry, Problems
 from acp_stdio.settings.table import Table
 
 # What the published format has and this version does not act on yet.
-_LATER_PRESETS: Final = ("okta", "auth0", "google", "keycloak", "cognito", "ping", "github")
-_LATER_IDENTITY: Final = ("client_metadata_url", "client_secret_ref")
-_LATER_UPSTREAM: Final = ("command", "args", "env", "token_format", "principal", "identity", "assertion")
+_LATER_PRESETS: Final = ("github",)
+_LATER_UPSTREAM: Final = ("command", "args", "env", "identity", "assertion")
 _LATER_AUDIT: Final = ("arguments", "survives", "retention", "otlp", "deliver", "max_backlog")
 
 _DAY: Final = 86_400.0
@@ -34,33 +39,49 @@ Entries = dict[str, Entry]
 
 
 def identity(entries: Entries | None, user: Path, problems: Problems) -> IdentitySettings:
+    """Without an issuer it is discovered from each upstream, and so are the scopes that are not written."""
     if entries is None:
-        problems.say("needs [identity] with issuer and client_id, so that you can sign in", user)
-        return identity_defaults("generic")
-    table = Table(entries, problems, documented=_LATER_IDENTITY)
-    preset: Preset = table.word("preset", "generic", ("generic", "entra"), later=_LATER_PRESETS)
+        return replace(identity_defaults("generic"), scopes=())
+    table = Table(entries, problems)
+    preset: Preset = table.word("preset", "generic", PRESETS, later=_LATER_PRESETS)
     default = identity_defaults(preset)
-    _needs(("identity",), entries, ("issuer", "client_id"), user, problems)
-
     identity = IdentitySettings(
         issuer=table.text("issuer", "", checks.issuer),
         client_id=table.text("client_id", "", checks.filled),
         preset=preset,
         flow=table.word("flow", default.flow, ("browser", "device")),
         redirect=table.text("redirect", default.redirect, checks.redirect),
-        scopes=table.texts("scopes", default.scopes, checks.scope),
+        scopes=table.texts("scopes", default.scopes if "issuer" in entries else (), checks.scope),
         require_account=table.claims("require_account"),
         recheck_identity=table.duration("recheck_identity", default.recheck_identity, least=1, most=30 * _DAY),
         user_key=table.texts("user_key", default.user_key, checks.filled),
         user_label=table.texts("user_label", default.user_label, checks.filled),
+        client_metadata_url=table.text("client_metadata_url", "", checks.client_document, empty=True),
+        client_secret_ref=table.text("client_secret_ref", "", checks.secret_place, empty=True),
     )
-    if "openid" not in identity.scopes:
-        problems.at(entries["scopes"], 'needs "openid": without an ID token nobody knows who signed in')
+    if identity.issuer and (problem := issuer_problem(identity.issuer, preset)):
+        problems.at(entries["issuer"], problem)
+    if identity.client_secret_ref and not ("issuer" in entries and "client_id" in entries):
+        problems.at(
+            entries["client_secret_ref"], "needs issuer and client_id: a secret is not shown to whom a server names"
+        )
     for key, claims in (("user_key", identity.user_key), ("user_label", identity.user_label)):
         if not claims:
             problems.at(entries[key], "must name at least one claim")
     table.finish()
     return identity
+
+
+def needs_openid(entries: Entries | None, upstreams: Iterable[UpstreamSettings], problems: Problems) -> None:
+    """Notes scopes that bring no ID token, where an upstream is not content with an unknown person."""
+    scopes = (entries or {}).get("scopes")
+    written: object = scopes.value if scopes else None
+    if scopes is None or not isinstance(written, list):
+        return
+    if "openid" not in cast("list[object]", written) and any(
+        upstream.principal == "required" for upstream in upstreams
+    ):
+        problems.at(scopes, 'needs "openid": without an ID token nobody knows who signed in')
 
 
 def _needs(table: tuple[str, ...], entries: Entries, keys: tuple[str, ...], user: Path, problems: Problems) -> None:
@@ -91,8 +112,20 @@ def upstream(name: str, entries: Entries, who: IdentitySettings, user: Path, pro
     if request == "scope" and "scopes" in entries and not scopes:
         problems.at(entries["scopes"], "must not be empty: the scope says which API the token is for")
     audience = table.texts("audience", (), checks.filled, single=True)
+    principal: Principal = table.word("principal", "required", ("required", "unverified"))
+    token_format: TokenFormat = table.word("token_format", "jwt", ("jwt", "opaque", "id_token"))
+    if token_format == "opaque" and "audience" in entries:  # noqa: S105 - its kind, not a token
+        problems.at(entries["audience"], 'says nothing about a token that cannot be read (token_format = "opaque")')
     table.finish()
-    return UpstreamSettings(name=name, url=url, token_request=request, audience=audience, scopes=scopes)
+    return UpstreamSettings(
+        name=name,
+        url=url,
+        token_request=request,
+        audience=audience,
+        scopes=scopes,
+        principal=principal,
+        token_format=token_format,
+    )
 
 
 def storage(entries: Entries, problems: Problems) -> StorageSettings:

@@ -18,6 +18,7 @@ from acp_stdio.vault.store import Vault
 
 if TYPE_CHECKING:
     from acp_stdio.oauth.endpoint import TokenResponse
+    from acp_stdio.tokens.registrations import Registrations
 
 _TURN: Final = 0.02
 """Seconds between two looks at the lock, and at whether anybody still wants the token."""
@@ -65,6 +66,15 @@ class Context:
     """From issuer and client id: a logout talks to whoever issued the grant, configured or not."""
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
+    may_prompt: bool = False
+    """The keyring may ask the person to unlock it."""
+
+    @property
+    def registrations(self) -> "Registrations":
+        """What authorization servers gave us when we registered there."""
+        from acp_stdio.tokens.registrations import Registrations
+
+        return Registrations(self.settings.state_dir, self.settings.profile, self.open_vault)
 
     @property
     def vault(self) -> GrantVault:
@@ -150,9 +160,17 @@ def open_context(settings: Settings, *, may_prompt: bool) -> Context:
 
         return open_vault(settings.storage, settings.state_dir, may_prompt=may_prompt)
 
+    open_once = functools.cache(vault)
+
     def provider(issuer: str, client_id: str) -> Provider:
+        from acp_stdio.tokens.clients import credential_of
         from acp_stdio.tokens.provider import OAuthProvider
+        from acp_stdio.tokens.registrations import Registrations
 
-        return OAuthProvider(settings, issuer, client_id)
+        registrations = Registrations(settings.state_dir, settings.profile, open_once)
+        credential = functools.partial(
+            credential_of, client_id, settings.identity, registrations=registrations, may_prompt=may_prompt
+        )
+        return OAuthProvider(settings, issuer, client_id, credential)
 
-    return Context(settings, SessionFile(settings.state_dir), functools.cache(vault), provider)
+    return Context(settings, SessionFile(settings.state_dir), open_once, provider, may_prompt=may_prompt)

@@ -6,7 +6,7 @@ from typing import Final, Literal
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import Session
 
-Ending = Literal["logout", "revoked", "interrupted"]
+Ending = Literal["logout", "revoked", "interrupted", "forgotten"]
 
 SIGN_IN: Final = "Run `acp-stdio login`, then ask again."
 
@@ -15,6 +15,10 @@ _WORDS: Final[dict[str, str]] = {
     "revoked": (
         "Your identity provider ended your sign-in: it has expired there, or was withdrawn, "
         "or your account was disabled."
+    ),
+    "forgotten": (
+        "You are signed out: your identity provider does not know this program any more, "
+        "which registered itself there; signing in registers it anew."
     ),
     "interrupted": (
         "You are signed out: the connection broke while your sign-in was being renewed, "
@@ -37,6 +41,13 @@ def next_generation(known: int, now: float) -> int:
     `session.json` may have been moved away under a process that still holds a token of generation 1.
     """
     return known + 1 if known else int(now)
+
+
+def ended_or_changed(session: Session | None) -> Failure:
+    """The refusal for a call whose login does not hold any more, though another may."""
+    if session is not None and session.signed_in:
+        return Failure("login_required", "Somebody signed in anew while this call was under way.", "Ask again.")
+    return signed_out(session)
 
 
 def ended(session: Session, because: Ending, now: float) -> Session:

@@ -77,7 +77,8 @@ def _tombstone(ctx: Context) -> tuple[Session | None, Session, list[tuple[str, s
         with contextlib.suppress(Failure):
             announced = ctx.session.read_next()
         found = [(each.issuer, each.client_id) for each in (before, announced) if each and each.issuer]
-        owners = list(dict.fromkeys(found)) or [(identity.issuer, identity.client_id)]
+        configured = [(identity.issuer, identity.client_id)] if identity.issuer else []
+        owners = list(dict.fromkeys(found)) or configured
         now, known = ctx.clock(), ctx.session.known_generation()
         if before is not None and before.ended_because == "logout" and before.generation == known:
             return before, before, owners
@@ -101,6 +102,7 @@ def _forget(ctx: Context, issuer: str, client_id: str, problems: list[str]) -> t
         if grant is not None:
             revocation = _revoke(ctx, grant, problems)
         vault.delete()
+        ctx.registrations.drop_secret(issuer, client_id)
     except Failure as failure:
         problems.append(f"The stored sign-in could not be deleted. {failure.message}")
         return "failed" if revocation == "nothing" else revocation, False

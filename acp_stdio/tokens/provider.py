@@ -1,21 +1,32 @@
 """The identity provider for one client, put together from the `oauth` room and the claim checks."""
 
 import time
-from typing import Any, Final, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from urllib.parse import urlsplit
 
 from acp_stdio.errors import Failure
-from acp_stdio.identity.claims import verify_access_token
-from acp_stdio.identity.model import AccessToken, Session
+from acp_stdio.identity.claims import check_same_person, verify_access_token, verify_id_token
+from acp_stdio.identity.model import AccessToken, Account, Session
 from acp_stdio.oauth import endpoint
 from acp_stdio.oauth.cache import PublicCache
+from acp_stdio.oauth.client import Credential
 from acp_stdio.oauth.endpoint import TokenResponse
 from acp_stdio.oauth.http import open_client
 from acp_stdio.oauth.keys import signing_keys
 from acp_stdio.oauth.metadata import AuthorizationServer, discover
-from acp_stdio.oauth.presets import claim_names, expected_audiences, preset_of, token_request_params
+from acp_stdio.oauth.presets import (
+    claim_names,
+    expected_audiences,
+    preset_of,
+    purpose_scopes,
+    token_request_params,
+)
 from acp_stdio.secrets import Secret
 from acp_stdio.settings.model import Settings, UpstreamSettings
+
+if TYPE_CHECKING:
+    import jwt
 
 _RECORDED: Final = ("jti", "aud", "scope", "scp", "exp", "auth_time", "sub", "azp", "client_id")
 """The claims that the trail tells about a token; the others stay in it."""
@@ -24,7 +35,14 @@ _RECORDED: Final = ("jti", "aud", "scope", "scp", "exp", "auth_time", "sub", "az
 class OAuthProvider:
     """Implements `tokens.context.Provider`; keeps its connections until it is closed."""
 
-    def __init__(self, settings: Settings, issuer: str, client_id: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        issuer: str,
+        client_id: str,
+        credential: Callable[[AuthorizationServer], Credential | None] = lambda _: None,
+    ) -> None:
+        """`credential`: what the client proves itself with at that server; asked for once, and late."""
         self._identity = settings.identity
         self._preset = preset_of(settings.identity)
         self._issuer = issuer
@@ -32,11 +50,15 @@ class OAuthProvider:
         self._http = open_client(settings.network)
         self._cache = PublicCache(settings.cache_dir)
         self._known: AuthorizationServer | None = None
+        self._find_credential = credential
+        self._credential: Credential | None = None
 
     @property
     def _server(self) -> AuthorizationServer:
         if self._known is None:
-            self._known = discover(self._issuer, self._preset, self._http, self._cache)
+            server = discover(self._issuer, self._preset, self._http, self._cache)
+            self._credential = self._find_credential(server)
+            self._known = server
         return self._known
 
     def close(self) -> None:
@@ -44,17 +66,19 @@ class OAuthProvider:
         self._http.close()
 
     def prepare(self) -> None:
-        """Reads the metadata, from the cache where it is fresh. Raises `Failure`."""
+        """Reads the metadata, from the cache where it is fresh, and the client's secret. Raises `Failure`."""
         _ = self._server
 
     def refresh(self, refresh_token: Secret, upstream: UpstreamSettings, resource: str) -> TokenResponse:
         """Spends `refresh_token` once for `upstream`. Raises `TokenError`."""
+        server = self._server
         return endpoint.refresh(
-            self._server,
+            server,
             self._http,
             client_id=self._client_id,
             refresh_token=refresh_token,
             params=token_request_params(upstream, self._preset, resource),
+            credential=self._credential,
         )
 
     def prove(
@@ -63,31 +87,76 @@ class OAuthProvider:
         """The token with what was proven about it. Raises `Failure`: wrong_audience, denied, idp_unreachable."""
         if session.account is None:
             raise Failure("login_required", "It is not known who is signed in.", "Run `acp-stdio login --force`.")
-        claims = verify_access_token(
-            response.access_token,
-            keys=signing_keys(self._server.jwks_uri, self._http, response.access_token, self._cache),
-            issuers=self._server.token_issuers,
-            audiences=expected_audiences(upstream, self._preset, session.resources.get(upstream.name, upstream.url)),
-            account=session.account,
-            names=claim_names(self._identity),
-            client_id=self._client_id,
-            now=time.time(),
-        )
+        account = session.account if session.account.known else None
+        value, expires_at = response.access_token, sent_at + response.expires_in
+        match upstream.token_format:
+            case "jwt":
+                claims = _recorded(self._access_claims(response, upstream, session, account))
+            case "opaque":
+                # Nobody here can read it; what comes beside it can still say that it is somebody else's.
+                if response.id_token is not None and account is not None:
+                    self._id_claims(response.id_token, account)
+                claims = {"format": "opaque", **({"scope": response.scope} if response.scope else {})}
+            case "id_token":
+                if response.id_token is None or account is None:
+                    raise _no_id_token(upstream)
+                value, found = response.id_token, self._id_claims(response.id_token, account)
+                _check_audience(found, upstream)
+                claims = {"format": "id_token", **_recorded(found)}
+                expires_at = min(found["exp"], sent_at + found["exp"] - found["iat"])
         return AccessToken(
-            value=response.access_token,
+            value=value,
             upstream=upstream.name,
             origin=origin_of(upstream.url),
             generation=session.generation,
             issued_at=sent_at,
-            expires_at=sent_at + response.expires_in,
+            expires_at=expires_at,
             token_type=response.token_type,
-            claims=_recorded(claims),
+            claims=claims,
         )
+
+    def _access_claims(
+        self, response: TokenResponse, upstream: UpstreamSettings, session: Session, account: Account | None
+    ) -> dict[str, Any]:
+        return verify_access_token(
+            response.access_token,
+            keys=self._keys(response.access_token),
+            issuers=self._server.token_issuers,
+            audiences=expected_audiences(upstream, self._preset, session.resources.get(upstream.name, upstream.url)),
+            account=account,
+            names=claim_names(self._identity),
+            client_id=self._client_id,
+            now=time.time(),
+            scopes=purpose_scopes(upstream, self._preset),
+        )
+
+    def _id_claims(self, token: Secret, account: Account) -> dict[str, Any]:
+        names = claim_names(self._identity)
+        claims = verify_id_token(
+            token,
+            keys=self._keys(token),
+            issuers=self._server.token_issuers,
+            client_id=self._client_id,
+            nonce=None,
+            now=time.time(),
+            algorithms=self._server.signing_algorithms,
+        )
+        check_same_person(claims, account, names)
+        return claims
+
+    def _keys(self, token: Secret) -> "jwt.PyJWKSet":
+        return signing_keys(self._server.jwks_uri, self._http, token, self._cache)
 
     def revoke(self, refresh_token: Secret) -> Literal["revoked", "unsupported", "failed"]:
         """Ends the grant at the provider; most end its access tokens with it (RFC 7009 section 2.1)."""
+        server = self._server
         return endpoint.revoke(
-            self._server, self._http, client_id=self._client_id, token=refresh_token, hint="refresh_token"
+            server,
+            self._http,
+            client_id=self._client_id,
+            token=refresh_token,
+            hint="refresh_token",
+            credential=self._credential,
         )
 
 
@@ -100,3 +169,24 @@ def origin_of(url: str) -> str:
 
 def _recorded(claims: dict[str, Any]) -> dict[str, Any]:
     return {name: claims[name] for name in _RECORDED if name in claims}
+
+
+def _no_id_token(upstream: UpstreamSettings) -> Failure:
+    return Failure(
+        "wrong_audience",
+        f'{upstream.name} wants the ID token (token_format = "id_token"), and the provider renewed your sign-in '
+        "without one. Nothing was sent.",
+        "Ask whoever runs the provider to issue ID tokens on refresh, or let the server take access tokens.",
+    )
+
+
+def _check_audience(claims: dict[str, Any], upstream: UpstreamSettings) -> None:
+    """An ID token is for us; a server that takes it may want to be told another name for us. Raises `Failure`."""
+    found = cast("list[Any]", claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]])
+    if upstream.audience and not set(upstream.audience) & set(found):
+        raise Failure(
+            "wrong_audience",
+            f"The ID token was not used: it is for {', '.join(map(str, found))}, "
+            f"expected {' or '.join(upstream.audience)}.",
+            "Correct `audience`; for an ID token it is the client id.",
+        )

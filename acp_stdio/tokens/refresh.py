@@ -15,6 +15,7 @@ from typing import Final
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import AccessToken, Grant, Session
 from acp_stdio.oauth.endpoint import TokenError, TokenResponse
+from acp_stdio.oauth.resource import covers
 from acp_stdio.settings.model import UpstreamSettings
 from acp_stdio.tokens.context import Context, Provider
 from acp_stdio.tokens.endings import SIGN_IN, Ending, ended, signed_out
@@ -63,16 +64,25 @@ def _signed_in(session: Session | None) -> Session:
 def _fits(ctx: Context, session: Session, upstream: UpstreamSettings) -> None:
     """A refresh is never tried for what the login did not ask for: a refused one can burn the grant."""
     identity = ctx.settings.identity
-    if (session.issuer, session.client_id) != (identity.issuer, identity.client_id):
+    issuer, client_id = identity.issuer or session.issuer, identity.client_id or session.client_id
+    if (session.issuer, session.client_id) != (issuer, client_id):
         raise Failure(
             "login_required",
             f"You are signed in at {session.issuer} as {session.client_id}, but the configuration now names "
-            f"{identity.issuer} and {identity.client_id}.",
+            f"{issuer} and {client_id}.",
             SIGN_IN,
         )
-    by_resource = upstream.token_request == "resource"  # noqa: S105 - a way of asking, no password
-    if by_resource and upstream.name not in session.resources:
+    # Without a configured issuer only the sign-in itself tells which servers its issuer is for.
+    by_resource = upstream.token_request == "resource" or not identity.issuer  # noqa: S105 - a way of asking, no password
+    resource = session.resources.get(upstream.name)
+    if by_resource and (resource is None or not covers(resource, upstream.url)):
         raise Failure("login_required", f"You signed in before {upstream.name} was part of the configuration.", SIGN_IN)
+    if session.account is not None and not session.account.known and upstream.principal == "required":
+        raise Failure(
+            "login_required",
+            f"{upstream.name} is for people who are known, and {session.issuer} does not say who you are.",
+            f'Sign in where that is said, or set principal = "unverified" under [upstreams.{upstream.name}].',
+        )
 
 
 def _stored(ctx: Context) -> tuple[Session, Grant]:
@@ -139,6 +149,8 @@ def _renew(
                     grant, newer = found, True
                     continue
                 raise _end(ctx, session, "interrupted" if lost else "revoked") from None
+            if error.error == "invalid_client" and ctx.registrations.drop(session.issuer, session.client_id):
+                raise _end(ctx, session, "forgotten") from None
             if error.kind != "answer_lost" and not lost:
                 _change(ctx, session, _unmarked)
             raise _kept(error) from None

@@ -6,7 +6,9 @@ from typing import Final
 
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import Account, Grant, Session
+from acp_stdio.oauth.client import Client
 from acp_stdio.oauth.endpoint import TokenResponse
+from acp_stdio.oauth.metadata import AuthorizationServer
 from acp_stdio.tokens.context import Context
 from acp_stdio.tokens.endings import next_generation, signed_out
 
@@ -20,12 +22,14 @@ def store_grant(
     resources: Mapping[str, str],
     scopes: Sequence[str],
     *,
-    client_id: str = "",
+    at: AuthorizationServer | None = None,
+    client: Client | None = None,
 ) -> Session:
     """Makes `response` this profile's sign-in and returns the session that all processes now see.
 
-    `resources` maps each upstream's name to the `resource` that was granted for it. `client_id` is
-    the configured one unless named. The grant of an earlier login is revoked once the new one is safe.
+    `resources` maps each upstream's name to the `resource` that was granted for it. Issuer and client
+    are the configured ones unless `at` and `client` are given. The grant of an earlier login is revoked
+    once the new one is safe.
     Raises `Failure`: idp_unreachable where the IdP issued no refresh token, keyring_locked, timeout,
     login_required where a logout came in between.
     """
@@ -37,7 +41,7 @@ def store_grant(
         )
     with ctx.renewing(LOCK_TIMEOUT):
         previous = _previous(ctx)
-        session = _announce(ctx, response, account, resources, scopes, client_id, previous)
+        session = _announce(ctx, response, account, resources, scopes, at, client, previous)
         grant = Grant(
             refresh_token=response.refresh_token,
             issuer=session.issuer,
@@ -88,7 +92,8 @@ def _announce(
     account: Account,
     resources: Mapping[str, str],
     scopes: Sequence[str],
-    client_id: str,
+    at: AuthorizationServer | None,
+    client: Client | None,
     previous: Grant | None,
 ) -> Session:
     """Writes the coming session beside the present one; see `SessionFile.promote`."""
@@ -100,8 +105,10 @@ def _announce(
             ),
             signed_in=True,
             account=account,
-            issuer=ctx.settings.identity.issuer,
-            client_id=client_id or ctx.settings.identity.client_id,
+            issuer=at.issuer if at else ctx.settings.identity.issuer,
+            client_id=client.client_id if client else ctx.settings.identity.client_id,
+            client_source=client.source if client else "configured",
+            deviations=at.deviations if at else (),
             storage=ctx.vault.name,
             scopes=tuple(scopes),
             resources=dict(resources),

@@ -15,6 +15,8 @@ from acp_stdio.vault.session_bus import ANSWER_WITHIN, FILE_STORE
 T = TypeVar("T")
 
 USERNAME: Final = "oauth"
+CLIENT_SECRETS: Final = f"{PREFIX}/client-secret"
+"""The service, followed by `/NAME`, of the entry that `client_secret_ref = "keyring:NAME"` means."""
 PERSON_WITHIN: Final = 60.0
 """Seconds for one call where the person may be typing a pass phrase."""
 
@@ -54,6 +56,11 @@ class KeyringVault:
                 "Run `acp-stdio login --force`, which writes it anew.",
             ) from None
         return None if text is None else Secret(text)
+
+    def client_secret(self, name: str) -> Secret | None:
+        """What an administrator stored there with the system's own tools, as it is; None: nothing."""
+        text = self._items.get(f"{CLIENT_SECRETS}/{name}")
+        return Secret(text) if text else None
 
     def save(self, key: str, value: Secret) -> None:
         self._records.save(key, value.reveal())

@@ -16,6 +16,7 @@ REVEALED = {
     "acp_stdio/login/client.py:InteractiveClient.authorization_url": "PKCE: the challenge is made of the verifier",
     "acp_stdio/login/client.py:InteractiveClient.exchange": "the code and the verifier go to the token endpoint",
     "acp_stdio/login/client.py:InteractiveClient.poll_device": "the device code goes to the token endpoint",
+    "acp_stdio/oauth/client.py:Credential.attach": "a confidential client shows its secret to the token endpoint",
     "acp_stdio/oauth/endpoint.py:refresh": "the refresh token goes to the token endpoint",
     "acp_stdio/oauth/endpoint.py:revoke": "the token goes to the revocation endpoint",
     "acp_stdio/oauth/keys.py:_has_key_of": "the JWT's header names its key",

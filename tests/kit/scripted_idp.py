@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, Literal, Self
-from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qs, parse_qsl, unquote_plus, urlencode, urlsplit
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -65,6 +65,8 @@ class ScriptedIdp:
     forge_id_token: TokenLie | None = None
     forge_access_token: TokenLie | None = None
     forge_redirect: RedirectLie | None = None
+    token_user: str = ""
+    """Whose access tokens are issued, whoever signed in."""
     disabled: set[str] = field(default_factory=set[str])
     requests: list[tuple[str, Form]] = field(default_factory=list[tuple[str, Form]])
     """Path and parameters of every request to an endpoint, oldest first."""
@@ -74,7 +76,7 @@ class ScriptedIdp:
     def __post_init__(self) -> None:
         self._codes: dict[str, _Grant] = {}
         self._refresh: dict[str, _Grant] = {}
-        self._server = _Server(self)
+        self._server = Server(self)
         self.origin = f"http://127.0.0.1:{self._server.server_port}"
 
     @property
@@ -127,6 +129,18 @@ class ScriptedIdp:
 
     def access_claims(self, user: str, form: Form) -> dict[str, Any]:
         return {"sub": user, "client_id": self.client_id, "aud": form.get("resource", "default-audience")}
+
+    def access_token(self, user: str, form: Form) -> str:
+        """A JWT, unless the provider's are none. `form` is the sign-in's request, with the token request over it."""
+        return self._sign(self.access_claims(user, form), self.forge_access_token)
+
+    def keeps(self, scopes: tuple[str, ...], form: Form) -> bool:
+        """Does the answer bring a refresh token?"""
+        return "offline_access" in scopes
+
+    def identifies(self, scopes: tuple[str, ...], form: Form) -> bool:
+        """Does the answer bring an ID token?"""
+        return "openid" in scopes
 
     def next_refresh_token(self, spent: str | None) -> str:
         if spent is not None:
@@ -214,17 +228,17 @@ class ScriptedIdp:
 
     def _tokens(self, grant: _Grant, form: Form, spent: str | None, nonce: str | None) -> dict[str, Any]:
         asked = tuple(form.get("scope", "").split()) or grant.scopes
-        access = self._sign(self.access_claims(grant.user, {**grant.request, **form}), self.forge_access_token)
+        access = self.access_token(self.token_user or grant.user, {**grant.request, **form})
         answer: dict[str, Any] = {
             "token_type": "Bearer",
             "access_token": access,
             "expires_in": self.access_ttl,
             "scope": " ".join(asked),
         }
-        if "offline_access" in asked:
+        if self.keeps(asked, {**grant.request, **form}):
             answer["refresh_token"] = self.next_refresh_token(spent)
             self._refresh[answer["refresh_token"]] = grant
-        if "openid" in asked:
+        if self.identifies(asked, {**grant.request, **form}):
             claims = {**self.id_claims(grant.user), "aud": self.client_id}
             claims |= {"nonce": nonce} if nonce else {}
             answer["id_token"] = self._sign(claims, self.forge_id_token)
@@ -289,20 +303,20 @@ class ScriptedIdp:
         return value
 
 
-class _Server(ThreadingHTTPServer):
+class Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
     def __init__(self, idp: ScriptedIdp) -> None:
         self.idp = idp
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", 0), ServerHandler)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class ServerHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 30
     disable_nagle_algorithm = True  # 40 ms an answer otherwise, headers and body being two writes
-    server: _Server  # pyright: ignore[reportIncompatibleVariableOverride]  # the only server that uses it
+    server: Server  # pyright: ignore[reportIncompatibleVariableOverride]  # the only server that uses it
 
     def do_GET(self) -> None:
         self._answer(urlsplit(self.path).query)
@@ -314,6 +328,10 @@ class _Handler(BaseHTTPRequestHandler):
         repeated = [name for name, values in parse_qs(text).items() if len(values) > 1 and name != "resource"]
         form = dict(parse_qsl(text, keep_blank_values=True))
         path = urlsplit(self.path).path
+        kind, _, pair = self.headers.get("Authorization", "").partition(" ")
+        if kind == "Basic":  # RFC 6749 section 2.3.1
+            name, _, secret = base64.b64decode(pair).decode().partition(":")
+            form |= {"client_id": unquote_plus(name), "client_secret": unquote_plus(secret)}
         status, result = (400, {}) if repeated else self.server.idp.answer(self.command, path, form)
         body = b"" if isinstance(result, str) else json.dumps(result).encode()
         self.send_response(status)

@@ -15,8 +15,9 @@ from acp_stdio.login.browser import BrowserChoices, Granted, browser_grant
 from acp_stdio.login.client import InteractiveClient
 from acp_stdio.login.loopback import Loopback
 from acp_stdio.login.wanted import Wanted
+from acp_stdio.oauth.client import Client
 from acp_stdio.oauth.http import open_client
-from acp_stdio.oauth.metadata import discover
+from acp_stdio.oauth.metadata import AuthorizationServer, discover
 from acp_stdio.oauth.presets import GENERIC
 from acp_stdio.settings.model import NetworkSettings
 from tests.kit import human, leaks
@@ -67,6 +68,10 @@ def _nothing(_: str) -> None:
     pass
 
 
+def _client(server: AuthorizationServer, http: httpx2.Client) -> Callable[[str], InteractiveClient]:
+    return lambda _: InteractiveClient(server, http, Client("acp-stdio", "configured"))
+
+
 def _sign_in(
     idp: ScriptedIdp,
     http: httpx2.Client,
@@ -79,7 +84,7 @@ def _sign_in(
     server = discover(idp.issuer, GENERIC, http)
     choices = BrowserChoices("http://127.0.0.1:0/callback", timeout, person.opener)
     try:
-        with browser_grant(server, InteractiveClient(server, http, "acp-stdio"), WANTED, choices, _nothing) as got:
+        with browser_grant(server, _client(server, http), WANTED, choices, _nothing) as got:
             body(*got)
     except Failure as failure:
         failure.__notes__ = [person.saw().text]
@@ -168,7 +173,7 @@ def test_an_interruption_is_said(idp: ScriptedIdp, client: httpx2.Client) -> Non
     choices = BrowserChoices("http://127.0.0.1:0/callback", PATIENCE, person.opener)
 
     def interrupted() -> None:
-        with browser_grant(server, InteractiveClient(server, client, "acp-stdio"), WANTED, choices, _nothing):
+        with browser_grant(server, _client(server, client), WANTED, choices, _nothing):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -195,7 +200,7 @@ def test_a_hostile_address_from_discovery_reaches_neither_browser_nor_terminal(
     def attempt() -> None:
         server = discover(idp.issuer, GENERIC, client)
         choices = BrowserChoices("http://127.0.0.1:0/callback", 1.0, opener)
-        with browser_grant(server, InteractiveClient(server, client, "acp-stdio"), WANTED, choices, said.append):
+        with browser_grant(server, _client(server, client), WANTED, choices, said.append):
             pass
 
     with pytest.raises(Failure) as caught:

@@ -3,7 +3,7 @@
 import http.server
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
@@ -13,10 +13,11 @@ import pytest
 
 from acp_stdio.errors import Failure
 from acp_stdio.login.client import InteractiveClient, random_token
-from acp_stdio.login.wanted import Wanted, plan, prompt_for
+from acp_stdio.login.wanted import Wanted, plan, prompt_for, survey
+from acp_stdio.oauth.client import Client
 from acp_stdio.oauth.http import open_client
 from acp_stdio.oauth.metadata import AuthorizationServer
-from acp_stdio.oauth.presets import ENTRA, GENERIC
+from acp_stdio.oauth.presets import ENTRA, GENERIC, Preset
 from acp_stdio.secrets import Secret
 from acp_stdio.settings.model import IdentitySettings, NetworkSettings, Settings, UpstreamSettings
 from acp_stdio.settings.paths import user_paths
@@ -69,6 +70,19 @@ def _silent(_: str) -> None:
     pass
 
 
+def _plan(
+    settings: Settings,
+    client: httpx2.Client,
+    *,
+    preset: Preset = GENERIC,
+    extra: tuple[str, ...] = (),
+    talk: Callable[[str], None] = _silent,
+) -> Wanted:
+    described = survey(settings.upstreams.values(), client, talk)
+    server = AuthorizationServer(settings.identity.issuer, f"{ISSUER}/authorize", f"{ISSUER}/token")
+    return plan(settings, preset, server, described, extra)
+
+
 def test_every_upstream_is_asked_for_by_the_name_it_gives_itself(base: str, client: httpx2.Client) -> None:
     settings = _settings(
         UpstreamSettings("finance", f"{base}/finance", scopes=("finance.read",)),
@@ -76,7 +90,7 @@ def test_every_upstream_is_asked_for_by_the_name_it_gives_itself(base: str, clie
         UpstreamSettings("other", f"{base}/other", token_request="audience", audience=("urn:other",)),
         UpstreamSettings("none", f"{base}/none", token_request="omit"),
     )
-    wanted = plan(settings, GENERIC, client, ("extra",), _silent)
+    wanted = _plan(settings, client, extra=("extra",))
     assert wanted.scopes == ("openid", "offline_access", "finance.read", "extra")
     assert wanted.audiences == {"resource": (f"{base}/finance/", f"{base}/plain"), "audience": ("urn:other",)}
     assert wanted.first_token == {"resource": f"{base}/finance/"}
@@ -88,7 +102,7 @@ def test_entra_is_asked_by_scope_and_never_by_resource(base: str, client: httpx2
     settings = _settings(
         UpstreamSettings("finance", f"{base}/plain", token_request="scope", scopes=(f"{APP}/read",)), preset="entra"
     )
-    wanted = plan(settings, ENTRA, client, (), _silent)
+    wanted = _plan(settings, client, preset=ENTRA)
     assert not wanted.audiences
     assert "resource" not in wanted.first_token
     assert wanted.first_token["scope"].split()[0] == f"{APP}/read"
@@ -98,19 +112,19 @@ def test_entra_is_asked_by_scope_and_never_by_resource(base: str, client: httpx2
 def test_an_upstream_that_trusts_another_issuer_is_refused(base: str, client: httpx2.Client) -> None:
     settings = _settings(UpstreamSettings("finance", f"{base}/finance"), issuer="https://other.example.com")
     with pytest.raises(Failure) as caught:
-        plan(settings, GENERIC, client, (), _silent)
+        _plan(settings, client)
     assert caught.value.reason == "configuration_invalid"
 
 
 def test_an_upstream_that_is_down_spares_the_others_and_is_said(base: str, client: httpx2.Client) -> None:
     down = UpstreamSettings("down", "http://127.0.0.1:1/mcp")
     said: list[str] = []
-    wanted = plan(_settings(UpstreamSettings("plain", f"{base}/plain"), down), GENERIC, client, (), said.append)
+    wanted = _plan(_settings(UpstreamSettings("plain", f"{base}/plain"), down), client, talk=said.append)
     assert wanted.resources == {"plain": f"{base}/plain"}
     assert said
     assert said[0].startswith("down is left out")
     with pytest.raises(Failure) as caught:
-        plan(_settings(down), GENERIC, client, (), _silent)
+        _plan(_settings(down), client)
     assert caught.value.reason == "upstream_unreachable"
 
 
@@ -128,7 +142,7 @@ def test_offline_access_is_asked_with_consent_as_openid_connect_wants_it() -> No
 
 def test_the_authorization_url_repeats_resource_and_hides_the_verifier(client: httpx2.Client) -> None:
     server = AuthorizationServer(ISSUER, f"{ISSUER}/authorize?tenant=1", f"{ISSUER}/token", f"{ISSUER}/jwks")
-    url = InteractiveClient(server, client, "acp-stdio").authorization_url(
+    url = InteractiveClient(server, client, Client("acp-stdio", "configured")).authorization_url(
         redirect_uri="http://127.0.0.1:8400/callback",
         state="the-state",
         verifier=Secret("v" * 64),

@@ -5,6 +5,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, get_args
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -20,7 +21,8 @@ from acp_stdio.oauth.http import open_client
 from acp_stdio.oauth.keys import signing_keys
 from acp_stdio.oauth.metadata import AuthorizationServer, discover
 from acp_stdio.secrets import Secret
-from acp_stdio.settings.model import IdentitySettings, NetworkSettings, UpstreamSettings
+from acp_stdio.settings.model import NetworkSettings, UpstreamSettings
+from acp_stdio.settings.presets import identity_defaults
 from tests.kit.human import sign_in
 from tests.kit.scripted_entra import APP, TENANT, EntraIdp
 from tests.kit.scripted_idp import ScriptedIdp, TokenLie
@@ -48,7 +50,8 @@ class Attempt:
 
     def __init__(self, idp: ScriptedIdp, client: httpx2.Client) -> None:
         self.idp, self.client = idp, client
-        self.identity = IdentitySettings(idp.issuer, idp.client_id, "entra" if isinstance(idp, EntraIdp) else "generic")
+        defaults = identity_defaults("entra" if isinstance(idp, EntraIdp) else "generic")
+        self.identity = replace(defaults, issuer=idp.issuer, client_id=idp.client_id)
         self.preset = presets.preset_of(self.identity)
         self.server: AuthorizationServer = discover(idp.issuer, self.preset, client)
         self.nonce = secrets.token_urlsafe(8)

@@ -54,12 +54,23 @@ def test_a_provider_that_does_not_offer_pkce_is_not_used(methods: Any) -> None:
     assert "PKCE" in refused(document(code_challenge_methods_supported=methods)).message
 
 
-@pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "jwks_uri"])
+@pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint"])
+def test_an_endpoint_that_is_missing_is_named(name: str) -> None:
+    assert name in refused(document() | {name: None}).message
+
+
+@pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "jwks_uri", "registration_endpoint"])
 @pytest.mark.parametrize(
-    "url", [None, "http://login.example.com/x", "http://127.0.0.1/x", "file:///etc/passwd", "https://u:p@a.example/", 1]
+    "url", ["http://login.example.com/x", "http://127.0.0.1/x", "file:///etc/passwd", "https://u:p@a.example/", 1]
 )
 def test_an_endpoint_without_https_is_not_used(name: str, url: Any) -> None:
     assert name in refused(document(**{name: url})).message
+
+
+def test_a_plain_oauth_server_need_not_publish_keys_and_is_no_openid_provider() -> None:
+    server = parse_metadata(document(jwks_uri=None), ISSUER, presets.GENERIC)
+    assert (server.jwks_uri, server.openid) == ("", False)
+    assert parse_metadata(document(scopes_supported=["openid"]), ISSUER, presets.GENERIC).openid
 
 
 def test_a_loopback_issuer_may_have_loopback_endpoints_only() -> None:

@@ -1,10 +1,13 @@
 """How a token is asked for, and which token is the right one, provider by provider."""
 
+from dataclasses import replace
+
 import pytest
 
 from acp_stdio.errors import Failure
 from acp_stdio.oauth import presets
 from acp_stdio.settings.model import IdentitySettings, TokenRequest, UpstreamSettings
+from acp_stdio.settings.presets import identity_defaults
 
 APP = "11112222-bbbb-3333-cccc-4444dddd5555"
 URL = "https://finance.example.com/mcp"
@@ -80,18 +83,17 @@ def test_configured_audiences_win_and_else_the_resource_counts() -> None:
 
 
 def test_entra_knows_people_by_tenant_and_object_id_unless_the_settings_say_otherwise() -> None:
-    assert presets.claim_names(IdentitySettings(URL, "c", "entra")).key == ("tid", "oid")
-    assert presets.claim_names(IdentitySettings(URL, "c")).key == ("sub",)
-    own = IdentitySettings(URL, "c", "entra", user_key=("employee",), user_label=("name",))
+    assert presets.claim_names(identity_defaults("entra")).key == ("tid", "oid")
+    assert presets.claim_names(identity_defaults("generic")).key == ("sub",)
+    own = replace(identity_defaults("entra"), user_key=("employee",), user_label=("name",))
     assert presets.claim_names(own).key == ("employee",)
     assert presets.claim_names(own).label == ("name",)
 
 
-def test_entra_is_redirected_to_localhost_unless_the_settings_say_otherwise() -> None:
-    assert presets.redirect_address(IdentitySettings(URL, "c", "entra")) == "http://localhost:0/callback"
-    assert presets.redirect_address(IdentitySettings(URL, "c")) == "http://127.0.0.1:0/callback"
-    own = IdentitySettings(URL, "c", "entra", redirect="http://127.0.0.1:8400/x")
-    assert presets.redirect_address(own) == "http://127.0.0.1:8400/x"
+def test_okta_calls_the_person_otherwise_in_access_tokens_unless_the_settings_say_who_it_is() -> None:
+    assert presets.claim_names(identity_defaults("okta")).token_key == ("uid",)
+    own = replace(identity_defaults("okta"), user_key=("employee",))
+    assert presets.claim_names(own).token_key == ()
 
 
 def test_a_domain_means_nothing_where_every_tenant_may_enter() -> None:

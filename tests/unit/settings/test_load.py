@@ -131,9 +131,8 @@ def test_all_problems_are_told_at_once_with_file_and_line(home: Path) -> None:
         ),
     )
     lines = refused(home).message.splitlines()
-    assert lines[0] == "The configuration has 6 problems:"
+    assert lines[0] == "The configuration has 5 problems:"
     assert lines[1:] == [
-        f"{path}:2: [identity] needs issuer",
         f"{path}:3: identity.isuer is not a known key; did you mean issuer?",
         f"{path}:4: identity.client_id must be text, not true or false",
         f'{path}:5: identity.recheck_identity must be a length of time such as "90s" or "1h30m", from 1s to 30d',
@@ -152,11 +151,15 @@ def test_all_problems_are_told_at_once_with_file_and_line(home: Path) -> None:
         ("", "upstreams = 'finance'", "upstreams must be tables"),
         ("", "host = 5", "host must be a table, written [host]"),
         ("", "verison = 1", "verison is not a known key; did you mean version?"),
-        ("identity", "client_secret_ref = 'keyring:x'", "client_secret_ref is not supported by this version"),
+        ("identity", "client_secret_ref = 's3cr3t'", "client_secret_ref must be"),
+        ("identity", "client_secret_ref = 'keyring:'", 'must be "keyring:NAME" or "file:/ABSOLUTE/PATH"'),
+        ("identity", "client_secret_ref = 'file:secret'", "and never the secret itself"),
+        ("identity", "client_metadata_url = 'https://example.com'", "must have a path"),
+        ("identity", "client_metadata_url = 'http://example.com/x.json'", "must use https"),
         ("identity", "client_secret = 'x'", "no secret belongs in this file"),
         ("identity", "Password = 'x'", "no secret belongs in this file"),
-        ("identity", "preset = 'okta'", '= "okta" is not supported by this version: use generic, entra'),
-        ("identity", "preset = 'entre'", "must be one of generic, entra; did you mean entra?"),
+        ("identity", "preset = 'github'", '= "github" is not supported by this version: use generic, entra, okta'),
+        ("identity", "preset = 'entre'", "did you mean entra?"),
         ("identity", "preset = ['entra']", "must be one of generic, entra"),
         ("identity", "flow = 1", "flow must be one of browser, device"),
         ("identity", "scopes = ['offline_access']", 'scopes needs "openid"'),
@@ -305,9 +308,48 @@ def test_urls_that_differ_only_in_path_or_port_get_different_names(home: Path) -
     assert {settings(home, url).upstreams.popitem()[0] for url in urls} == set(found), "the same every time"
 
 
-def test_a_url_without_an_identity_says_which_keys_to_write_and_where(home: Path) -> None:
-    message = refused(home, FINANCE).message
-    assert f"{home}/config/config.toml: needs [identity] with issuer and client_id" in message
+def test_a_url_needs_no_file_and_everything_is_discovered_then(home: Path) -> None:
+    found = settings(home, FINANCE)
+    assert (found.identity.issuer, found.identity.client_id, found.identity.scopes) == ("", "", ())
+    assert [upstream.url for upstream in found.upstreams.values()] == [FINANCE]
+
+
+def test_an_issuer_alone_or_nothing_of_an_identity_is_enough(home: Path) -> None:
+    write(home, EXAMPLE.replace('client_id = "acp-stdio"\n', ""))
+    assert (settings(home).identity.issuer, settings(home).identity.client_id) == (ISSUER, "")
+    assert settings(home).identity.scopes == ("openid", "offline_access")
+    write(home, f'version = 1\n[upstreams.finance]\nurl = "{FINANCE}"\nprincipal = "unverified"\n')
+    assert settings(home).identity.issuer == ""
+    assert settings(home).upstreams["finance"].principal == "unverified"
+
+
+def test_a_secret_is_for_the_issuer_and_client_beside_it_only(home: Path) -> None:
+    text = EXAMPLE.replace("[identity]", "[identity]\nclient_secret_ref = 'keyring:finance'")
+    write(home, text)
+    assert settings(home).identity.client_secret_ref == "keyring:finance"
+    for missing in (f'issuer = "{ISSUER}"\n', 'client_id = "acp-stdio"\n'):
+        write(home, text.replace(missing, ""))
+        assert "client_secret_ref needs issuer and client_id" in refused(home).message
+
+
+def test_scopes_without_openid_are_for_upstreams_that_need_not_know_who_it_is(home: Path) -> None:
+    text = EXAMPLE.replace("[identity]", "[identity]\nscopes = ['read']")
+    write(home, text)
+    assert 'needs "openid"' in refused(home).message
+    write(home, text + 'principal = "unverified"\n')
+    assert settings(home).identity.scopes == ("read",)
+
+
+def test_a_command_that_asks_nobody_does_without_a_file_after_a_sign_in_by_url(home: Path) -> None:
+    environ = {"ACP_STDIO_HOME": str(home)}
+    with pytest.raises(Failure, match="There is no configuration yet"):
+        load(environ=environ, bare=True)
+    state = user_paths(environ).state / "default"
+    state.mkdir(parents=True)
+    (state / "session.json").write_text("{}")
+    assert load(environ=environ, bare=True).upstreams == {}
+    with pytest.raises(Failure, match="There is no configuration yet"):
+        load(environ=environ)
 
 
 def test_a_password_in_a_target_is_refused_and_not_repeated(home: Path) -> None:
@@ -358,3 +400,35 @@ def test_the_files_that_outdate_a_remembered_start_are_the_managed_and_the_chose
     named = chosen_file(None, {**environ, "ACP_STDIO_CONFIG": "/etc/other.toml"})
     assert config_files(paths, named) == (managed.PLACE, Path("/etc/other.toml"))
     assert config_files(paths, chosen_file(Path("/a.toml"), environ)) == (managed.PLACE, Path("/a.toml"))
+
+
+@pytest.mark.parametrize(
+    ("preset", "issuer", "words"),
+    [
+        ("okta", "https://company.okta.com", "org authorization server"),
+        ("auth0", "https://company.eu.auth0.com", "must end with /"),
+        ("keycloak", "https://sso.example.com", "must name the realm"),
+        ("cognito", "https://company.auth.eu-central-1.amazoncognito.com", "the issuer is the user pool"),
+    ],
+)
+def test_an_issuer_that_a_preset_never_has_is_refused_with_the_right_form(
+    home: Path, preset: str, issuer: str, words: str
+) -> None:
+    text = EXAMPLE.replace("[identity]", f'[identity]\npreset = "{preset}"').replace(ISSUER, issuer)
+    write(home, text + 'scopes = ["a/b"]\n')
+    assert words in refused(home).message
+
+
+def test_each_value_says_where_it_came_from(home: Path) -> None:
+    path = write(home, EXAMPLE.replace("[identity]", '[identity]\npreset = "entra"') + 'scopes = ["api://a/b"]\n')
+    found = settings(home).origins
+    assert found["issuer"] == found["preset"] == f"file {path}"
+    assert found["user_key"] == "preset entra"
+    assert found["recheck_identity"] == "default"
+
+
+def test_an_opaque_token_is_for_its_origin_and_no_audience_says_more(home: Path) -> None:
+    write(home, EXAMPLE + 'token_format = "opaque"\n')
+    assert settings(home).upstreams["finance"].token_format == "opaque"
+    write(home, EXAMPLE + 'token_format = "opaque"\naudience = "https://a.example"\n')
+    assert "cannot be read" in refused(home).message

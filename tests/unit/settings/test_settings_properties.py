@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acp_stdio.errors import Failure
+from acp_stdio.settings import checks
 from acp_stdio.settings.durations import seconds, spell
 from acp_stdio.settings.load import EXAMPLE, build
 from acp_stdio.settings.model import Settings
@@ -49,6 +50,9 @@ KEYS = [
     "call_timeout",
     "finance",
     "client_secret",
+    "client_secret_ref",
+    "client_metadata_url",
+    "principal",
 ]
 TEXTS = [
     "generic",
@@ -100,7 +104,7 @@ def test_any_mapping_gives_settings_or_a_failure_in_words(data: dict[str, Any], 
         assert found.reason == "configuration_invalid"
         assert len(found.message.splitlines()) > 1
     else:
-        assert found.identity.issuer
+        assert found.identity.issuer == "" or not checks.issuer(found.identity.issuer)
 
 
 @given(st.binary(max_size=200))
@@ -121,8 +125,7 @@ def test_a_damaged_file_is_reported_and_never_read_as_another_meaning(start: int
     source = parse(PATH, text.encode(), problems)
     found = built(source.data, problems)
     if isinstance(found, Settings):
-        assert found.identity.issuer.startswith("https://")
-        assert found.identity.client_id
+        assert found.identity.issuer == "" or found.identity.issuer.startswith("https://")
         assert all(upstream.url.startswith("https://") for upstream in found.upstreams.values())
 
 

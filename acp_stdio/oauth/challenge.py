@@ -1,0 +1,66 @@
+"""What an MCP server answers to somebody without a token: 401, and where to get one (RFC 6750, RFC 9728)."""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import httpx2
+
+from acp_stdio import __version__
+from acp_stdio.oauth.http import ConnectionFailed, send_for_headers
+from acp_stdio.settings import checks
+
+_TOKEN: Final = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"  # noqa: S105 - a token of RFC 9110
+_PIECE: Final = re.compile(rf'({_TOKEN})(?:\s*=\s*("(?:[^"\\]|\\.)*"|{_TOKEN}))?')
+_SCHEMES: Final = ("bearer", "dpop")
+_INITIALIZE: Final = json.dumps(
+    {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "initialize",
+        "params": {
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": {"name": "acp-stdio", "version": __version__},
+        },
+    }
+).encode()
+_HEADERS: Final = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """The parts of a 401 that a sign-in acts on; empty where there was none."""
+
+    resource_metadata: str = ""
+    scopes: tuple[str, ...] = ()
+
+
+def ask(url: str, http: httpx2.Client) -> Challenge:
+    """Opens an MCP session without a token and reads the refusal. A session that it gets is ended.
+
+    Raises `Failure(upstream_unreachable)`.
+    """
+    try:
+        status, headers = send_for_headers(http, "POST", url, _HEADERS, _INITIALIZE)
+        if session := headers.get("mcp-session-id"):
+            send_for_headers(http, "DELETE", url, {"Mcp-Session-Id": session})
+    except ConnectionFailed as error:
+        raise error.failure("upstream_unreachable") from None
+    return parse_challenge(headers.get("www-authenticate", "")) if status == 401 else Challenge()
+
+
+def parse_challenge(header: str) -> Challenge:
+    """Reads `WWW-Authenticate` (RFC 9110 section 11.6.1), which may hold several challenges."""
+    scheme = ""
+    found: dict[str, str] = {}
+    for match in _PIECE.finditer(header[:16_384]):
+        name, value = match[1].lower(), match[2]
+        if value is None:
+            scheme = name
+        elif scheme in _SCHEMES:
+            text = re.sub(r"\\(.)", r"\1", value[1:-1]) if value.startswith('"') else value
+            found.setdefault(name, text)
+    scopes = [scope for scope in found.get("scope", "").split() if not checks.scope(scope)]
+    return Challenge(found.get("resource_metadata", ""), tuple(dict.fromkeys(scopes)))
