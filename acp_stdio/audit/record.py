@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 SCHEMA: Final = "acp.audit/1"
-RECORDED_CLAIMS: Final = ("jti", "aud", "scope", "exp", "auth_time")
+RECORDED_CLAIMS: Final = ("format", "jti", "aud", "scope", "exp", "auth_time")
 """What of the access token's claims a record may show: they identify it and cannot replace it."""
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from acp_stdio.oauth.presets import PRESETS, check_identity, check_scopes, preset_of
 from acp_stdio.settings import managed
 from acp_stdio.settings.load import load
 from tests.architecture.walk import ROOT
@@ -22,6 +23,20 @@ def test_an_example_is_read_without_a_problem(path: Path, tmp_path: Path, monkey
     found = load(config=path, environ={"ACP_STDIO_HOME": str(tmp_path)})
     assert list(found.upstreams) == ["finance"]
     assert found.identity.preset == path.stem
+
+
+def test_the_guide_has_a_configuration_for_each_preset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(managed, "PLACE", tmp_path / "none")
+    guide = (CONFIGS / "guides" / "providers.md").read_text(encoding="utf-8")
+    shown: set[str] = set()
+    for text in re.findall(r"^```toml\n(.*?)^```$", guide, flags=re.MULTILINE | re.DOTALL):
+        example = tmp_path / "config.toml"
+        example.write_text(text, encoding="utf-8")
+        found = load(config=example, environ={"ACP_STDIO_HOME": str(tmp_path)})
+        check_identity(found.identity)
+        check_scopes(found.upstreams["finance"], preset_of(found.identity))
+        shown.add(found.identity.preset)
+    assert shown == set(PRESETS) - {path.stem for path in EXAMPLES}
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)

@@ -177,7 +177,8 @@ def test_the_host_entry_is_the_one_in_configs() -> None:
 
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
 def test_the_json_in_a_guide_parses(page: Path) -> None:
-    assert [json.loads(text) for text in blocks("json", page.read_text(encoding="utf-8"))]
+    for text in blocks("json", page.read_text(encoding="utf-8")):
+        json.loads(text)
 
 
 def constants() -> list[str]:

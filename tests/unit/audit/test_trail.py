@@ -88,6 +88,7 @@ def test_ids_sort_by_time_and_are_uuids_of_version_7() -> None:
 def test_of_a_token_only_what_identifies_it_is_recorded() -> None:
     claims = {"jti": "j", "aud": "https://f", "scope": "a", "exp": 1, "auth_time": 2, "email": "x", "groups": ["y"]}
     assert token_summary(claims) == {"jti": "j", "aud": "https://f", "scope": "a", "exp": 1, "auth_time": 2}
+    assert token_summary({"format": "opaque", "sub": "s"}) == {"format": "opaque"}
 
 
 def test_times_are_utc_with_milliseconds() -> None:

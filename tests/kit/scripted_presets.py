@@ -1,0 +1,251 @@
+"""Identity providers by script, each as its vendor documents it: what it refuses, leaves out and names otherwise."""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from tests.kit.scripted_idp import Form, Refused, ScriptedIdp
+
+_OPENID: Final = {"openid", "profile", "email", "offline_access"}
+
+
+@dataclass
+class OktaIdp(ScriptedIdp):
+    """Okta's custom authorization server. developer.okta.com/docs: concepts/auth-servers; guides/refresh-tokens
+    (native apps: persistent tokens, `offline_access` in both requests); guides/validate-access-tokens (claims)."""
+
+    metadata_paths: tuple[str, ...] = ("/oauth2/default/.well-known/openid-configuration",)
+    endpoints: str = "/oauth2/default/v1"
+    policy: frozenset[str] = frozenset({*_OPENID, "finance.read"})
+    """The scopes that the access policy's rule covers."""
+
+    @property
+    def issuer(self) -> str:
+        return f"{self.origin}/oauth2/default"
+
+    def check_request(self, form: Form) -> None:
+        """support.okta.com, "Policy evaluation failed for this request" Error."""
+        if not set(form.get("scope", "").split()) <= self.policy:
+            said = "Policy evaluation failed for this request, please check the policy configurations."
+            raise Refused("access_denied", said)
+
+    def id_claims(self, user: str) -> dict[str, Any]:
+        return {"sub": f"00u{user}", "preferred_username": f"{user}@example.com", "ver": 1}
+
+    def access_claims(self, user: str, form: Form) -> dict[str, Any]:
+        """The audience is a setting of the authorization server; `sub` is the login name, `uid` the person."""
+        return {
+            "ver": 1,
+            "aud": "api://finance",
+            "cid": self.client_id,
+            "uid": f"00u{user}",
+            "sub": f"{user}@example.com",
+            "scp": form.get("scope", "").split(),
+        }
+
+    def next_refresh_token(self, spent: str | None) -> str:
+        return spent or self._secret()
+
+
+@dataclass
+class Auth0Idp(ScriptedIdp):
+    """Auth0. auth0.com/docs/secure/tokens: access-tokens/get-access-tokens (without `audience` an opaque token);
+    refresh-tokens/multi-resource-refresh-token (unknown audiences are ignored); access-token-profiles (claims)."""
+
+    apis: set[str] = field(default_factory=set[str])
+    policies: set[str] = field(default_factory=set[str])
+    """The audiences that the application's refresh token policy names, besides the one that was signed in for."""
+
+    metadata_paths: tuple[str, ...] = ("/.well-known/openid-configuration",)
+    default: str = ""
+
+    @property
+    def issuer(self) -> str:
+        return f"{self.origin}/"
+
+    def metadata(self) -> dict[str, Any]:
+        """RFC 9207's parameter is a tenant's setting, off unless switched on."""
+        return {**super().metadata(), "authorization_response_iss_parameter_supported": False}
+
+    def check_request(self, form: Form) -> None:
+        audience = form.get("audience", "")
+        if "response_type" not in form:
+            return
+        if audience and audience not in self.apis:
+            raise Refused("access_denied", f"Service not found: {audience}")
+        self.default = audience
+
+    def id_claims(self, user: str) -> dict[str, Any]:
+        return {**super().id_claims(user), "sub": f"auth0|{user}"}
+
+    def access_token(self, user: str, form: Form) -> str:
+        return super().access_token(user, form) if self.default else self._secret()
+
+    def access_claims(self, user: str, form: Form) -> dict[str, Any]:
+        asked = form.get("audience", "")
+        audience = asked if asked in self.policies else self.default
+        return {
+            "sub": f"auth0|{user}",
+            "aud": [audience, f"{self.origin}/userinfo"],
+            "azp": self.client_id,
+            "scope": form.get("scope", ""),
+        }
+
+
+@dataclass
+class GoogleIdp(ScriptedIdp):
+    """Google. developers.google.com/identity: openid-connect/openid-connect (`access_type`, `hd`),
+    openid-connect/reference (both issuers), protocols/oauth2/native-app (client_secret, refresh answers);
+    cloud.google.com/docs/authentication/token-types (opaque access tokens, ID tokens for servers of one's own)."""
+
+    client_id: str = "407408718192.apps.googleusercontent.com"
+    secret: str = "GOCSPX-not-a-secret"
+    domain: str = "example.com"
+    renews_id_token: bool = True
+    old_issuer: bool = False
+    """`accounts.google.com` without https in ID tokens, as the reference allows."""
+    metadata_paths: tuple[str, ...] = ("/.well-known/openid-configuration",)
+
+    def metadata(self) -> dict[str, Any]:
+        methods = ["client_secret_post", "client_secret_basic"]
+        return {**super().metadata(), "token_endpoint_auth_methods_supported": methods}
+
+    def check_request(self, form: Form) -> None:
+        if "offline_access" in form.get("scope", "").split():
+            raise Refused("invalid_scope", "Some requested scopes were invalid. {invalid=[offline_access]}")
+        if "grant_type" in form and "client_secret" not in form:
+            raise Refused("invalid_request", "client_secret is missing.")
+        if "grant_type" in form and form["client_secret"] != self.secret:
+            raise Refused("invalid_client", "The provided client secret is invalid.", 401)
+
+    def id_claims(self, user: str) -> dict[str, Any]:
+        claims = {**super().id_claims(user), "azp": self.client_id}
+        claims |= {"hd": self.domain} if self.domain else {}
+        return claims | ({"iss": "accounts.google.com"} if self.old_issuer else {})
+
+    def access_token(self, user: str, form: Form) -> str:
+        return self._secret()
+
+    def keeps(self, scopes: tuple[str, ...], form: Form) -> bool:
+        if form.get("grant_type") == "refresh_token":
+            return False
+        return form.get("access_type") == "offline" and "consent" in form.get("prompt", "").split()
+
+    def identifies(self, scopes: tuple[str, ...], form: Form) -> bool:
+        return form.get("grant_type") != "refresh_token" or self.renews_id_token
+
+
+@dataclass
+class KeycloakIdp(ScriptedIdp):
+    """Keycloak. keycloak.org/docs/latest/server_admin: "Audience support" (no mapper, no `aud`; `azp` is the client),
+    "Offline access" (the scope needs a role); securing-apps/oidc-layers (endpoints)."""
+
+    metadata_paths: tuple[str, ...] = ("/realms/company/.well-known/openid-configuration",)
+    endpoints: str = "/realms/company/protocol/openid-connect"
+    offline_role: bool = True
+
+    @property
+    def issuer(self) -> str:
+        return f"{self.origin}/realms/company"
+
+    def check_request(self, form: Form) -> None:
+        if "grant_type" in form and not self.offline_role and self._offline:
+            raise Refused("not_allowed", "Offline tokens not allowed for the user or client")
+        self._offline = "offline_access" in form.get("scope", "").split()
+
+    def id_claims(self, user: str) -> dict[str, Any]:
+        return {**super().id_claims(user), "azp": self.client_id, "typ": "ID"}
+
+    def access_claims(self, user: str, form: Form) -> dict[str, Any]:
+        mapped = "finance" in form.get("scope", "").split()
+        return {
+            "sub": user,
+            "azp": self.client_id,
+            "typ": "Bearer",
+            "aud": ["finance-api", "account"] if mapped else "account",
+            "scope": form.get("scope", ""),
+        }
+
+    def keeps(self, scopes: tuple[str, ...], form: Form) -> bool:
+        """Without `offline_access` the refresh token is bound to the browser's session, but there is one."""
+        return True
+
+
+@dataclass
+class CognitoIdp(ScriptedIdp):
+    """Amazon Cognito. docs.aws.amazon.com/cognito/latest/developerguide: federation-endpoints (two hosts),
+    amazon-cognito-user-pools-using-the-access-token (claims), token-endpoint, revocation-endpoint,
+    authorization-endpoint (scopes)."""
+
+    metadata_paths: tuple[str, ...] = ("/eu-central-1_AbCdEf/.well-known/openid-configuration",)
+    endpoints: str = "/oauth2"
+    drops_scope: str = ""
+    """A scope that tokens lack although it was asked for, as where the app client may not have it."""
+    token_use: str = "access"
+
+    @property
+    def issuer(self) -> str:
+        return f"{self.origin}/eu-central-1_AbCdEf"
+
+    def metadata(self) -> dict[str, Any]:
+        """The endpoints are the domain's, not the issuer's; no device grant, no PKCE methods, no `iss` parameter."""
+        domain = f"http://localhost:{urlsplit(self.origin).port}{self.endpoints}"
+        return {
+            "issuer": self.issuer,
+            "authorization_endpoint": f"{domain}/authorize",
+            "token_endpoint": f"{domain}/token",
+            "revocation_endpoint": f"{domain}/revoke",
+            "jwks_uri": f"{self.origin}{self.endpoints}/keys",
+            "id_token_signing_alg_values_supported": ["RS256"],
+            "response_types_supported": ["code", "token"],
+            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        }
+
+    def check_request(self, form: Form) -> None:
+        if "offline_access" in form.get("scope", "").split():
+            raise Refused("invalid_scope")
+
+    def id_claims(self, user: str) -> dict[str, Any]:
+        return {**super().id_claims(user), "cognito:username": user, "token_use": "id"}
+
+    def access_claims(self, user: str, form: Form) -> dict[str, Any]:
+        scopes = [scope for scope in form.get("scope", "").split() if scope != self.drops_scope]
+        return {
+            "sub": user,
+            "client_id": self.client_id,
+            "token_use": self.token_use,
+            "username": user,
+            "version": 2,
+            "scope": " ".join(scopes),
+        }
+
+    def keeps(self, scopes: tuple[str, ...], form: Form) -> bool:
+        """A refresh brings no new refresh token, where rotation is not switched on."""
+        return form.get("grant_type") == "authorization_code"
+
+
+@dataclass
+class PingIdp(ScriptedIdp):
+    """PingOne. developer.pingidentity.com/pingone-api: auth/openid-connect-oauth-2 (endpoints, discovery),
+    foundations/authentication-concepts/access-tokens-and-id-tokens/token-claims and grant-types (refresh tokens
+    come with the application's grant type), platform/resources (a custom resource is the audience)."""
+
+    metadata_paths: tuple[str, ...] = ("/abfba8f6-49eb-49f5-a5d9-80ad5c98f9f6/as/.well-known/openid-configuration",)
+    endpoints: str = "/abfba8f6-49eb-49f5-a5d9-80ad5c98f9f6/as"
+
+    @property
+    def issuer(self) -> str:
+        return self.origin + self.endpoints
+
+    def metadata(self) -> dict[str, Any]:
+        missing = ("code_challenge_methods_supported", "authorization_response_iss_parameter_supported")
+        document = super().metadata()
+        return {name: document[name] for name in document if name not in missing}
+
+    def access_claims(self, user: str, form: Form) -> dict[str, Any]:
+        custom = set(form.get("scope", "").split()) - _OPENID
+        audience = ["https://finance.example.com"] if custom else ["https://api.pingone.com"]
+        return {"sub": user, "client_id": self.client_id, "aud": audience, "scope": form.get("scope", "")}
+
+    def keeps(self, scopes: tuple[str, ...], form: Form) -> bool:
+        return True
