@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import select
 import stat
 import sys
 import threading
@@ -15,6 +16,8 @@ from acp_stdio.wire.framing import LineBuffer, LineTooLong
 READ_SIZE: Final = 256 * 1024
 HIGH_WATER: Final = 8 * 1024 * 1024
 """Bytes waiting for a host that does not read; above it no further request is taken from it."""
+LOOK: Final = 0.3
+"""Seconds between two looks at whether a host that does not read has gone."""
 
 
 class Host:
@@ -73,6 +76,7 @@ class Host:
         if self._waiting > HIGH_WATER and not self._paused:
             self._paused = True
             self._loop.remove_reader(self._stdin)
+            self._loop.call_later(LOOK, self._look_for_end)
 
     def close(self) -> None:
         """Stops reading and writes what the pipe still takes."""
@@ -110,6 +114,17 @@ class Host:
         if self._paused and not self._closed:
             self._paused = False
             self._loop.add_reader(self._stdin, self._readable)
+
+    def _look_for_end(self) -> None:
+        """While nothing is read from the host, nothing else tells that it has closed its end."""
+        if not self._paused or self._closed:
+            return
+        poll = select.poll()
+        poll.register(self._stdin, getattr(select, "POLLRDHUP", 0))  # POLLHUP comes unasked
+        if poll.poll(0):
+            self._end("end of input")
+        else:
+            self._loop.call_later(LOOK, self._look_for_end)
 
     def _readable(self) -> None:
         try:

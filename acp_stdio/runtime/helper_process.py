@@ -5,6 +5,7 @@ with the helper: a keyring that hangs can be killed, 40 MB do not stay, and a ho
 does not tear a rotation in two.
 """
 
+import contextlib
 import subprocess
 import sys
 import threading
@@ -29,16 +30,18 @@ class HelperProcess:
 
     def __init__(self, request: Request) -> None:
         self.answer: Future[AccessToken | Failure] = Future()
-        self._spending = False
+        self._left = False
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._serve, args=(request,), name="token-helper", daemon=True)
         self._thread.start()
 
     def leave(self) -> None:
-        """Nobody waits any more: ends a helper that has not spent the refresh token, lets another finish."""
+        """Nobody waits any more: a helper that has not spent the refresh token ends, another stores what comes."""
+        self._left = True
         process = self._process
-        if process is not None and process.stdin is not None and not self._spending:
-            process.stdin.close()  # the helper reads the end of its input as "do not begin"
+        if process is not None and process.stdin is not None:
+            with contextlib.suppress(OSError):
+                process.stdin.close()  # see `tokens.helper` for what the end of its input means
 
     def wait(self, seconds: float) -> None:
         """Waits for its end."""
@@ -50,6 +53,8 @@ class HelperProcess:
         except OSError as e:
             why = Failure("idp_unreachable", f"The token helper could not be started: {e.strerror}.", "Try again.")
             self.answer.set_result(why)
+        except ValueError:  # `leave` closed its input before the request was written
+            self.answer.set_result(no_answer())
 
     def _ask(self, request: Request) -> AccessToken | Failure:
         with subprocess.Popen(
@@ -66,13 +71,14 @@ class HelperProcess:
             watchdog.daemon = True
             watchdog.start()
             try:
+                if self._left:
+                    return no_answer()
                 process.stdin.write(encode_request(request))
                 process.stdin.flush()
                 for line in process.stdout:
                     answer = decode_answer(line)
                     if not isinstance(answer, Sent):
                         return answer
-                    self._spending = True
                 return no_answer()
             finally:
                 watchdog.cancel()

@@ -43,8 +43,11 @@ TICK: Final = 1.0
 """Seconds between two looks at the relay's deadlines, while it has any."""
 WATCH: Final = 0.5
 """Seconds between two looks at the session and at our parent: a logout elsewhere closes streams within a second."""
-GOODBYE: Final = 0.3
-"""Seconds that the end of the session may take, and then that of the connections; the whole shutdown has 1.5."""
+GOODBYE: Final = 0.25
+"""Seconds that the end of the session may take, then that of the connections, then that of a token helper.
+
+The whole shutdown has 1.5, of which `WATCH` may have passed before the host's death was noticed.
+"""
 
 log = logging.getLogger(__name__)
 
@@ -236,4 +239,4 @@ class Shell:
         self._parts.trail.close()
         if helper is not None:
             with contextlib.suppress(RuntimeError):
-                await anyio.to_thread.run_sync(helper.wait, 1.0, abandon_on_cancel=True)
+                await anyio.to_thread.run_sync(helper.wait, GOODBYE, abandon_on_cancel=True)

@@ -3,7 +3,7 @@
 A hung keyring dies with this process, forty megabytes of libraries leave memory with it, and a
 host that kills `run` does not tear a rotation in two. One request line comes on stdin; answer
 lines go to stdout (`tokens.messages`). The end of stdin means that nobody waits any more: before
-the refresh token is spent that stops us, afterwards the answer is still stored.
+the refresh token is spent that ends us at once, afterwards there are seconds left to store the answer.
 """
 
 import os
@@ -21,6 +21,9 @@ from acp_stdio.tokens.messages import Request, Sent, decode_request, encode_answ
 
 WATCHDOG: Final = 45.0
 """Seconds after which this process ends whatever it waits for. Every single wait has a shorter bound."""
+
+SAVING: Final = 5.0
+"""Seconds that a refresh already sent may take to be stored when nobody waits any more."""
 
 _MAX_REQUEST: Final = 64 * 1024
 
@@ -47,10 +50,53 @@ class _Answers:
             return True
 
 
-def main(stdin: BinaryIO, stdout: BinaryIO, *, give_up: Callable[[], object] = lambda: os._exit(1)) -> int:
+class _Reader:
+    """Whoever asked: still there, or gone before or after the refresh token was spent."""
+
+    def __init__(self, stdin: BinaryIO, leave: Callable[[], object]) -> None:
+        self._stdin = stdin
+        self._leave = leave
+        self._lock = threading.Lock()
+        self._gone = self._spending = False
+
+    def is_gone(self) -> bool:
+        return self._gone
+
+    def spend(self) -> bool:
+        """Says that the refresh token is about to be spent; False where nobody waits for it any more."""
+        with self._lock:
+            self._spending = not self._gone
+            return self._spending
+
+    def watch(self) -> None:
+        """Returns when it is gone."""
+        try:
+            while self._stdin.read(4096):
+                pass
+        except (OSError, ValueError):
+            pass
+        with self._lock:
+            self._gone = True
+            saving = SAVING if self._spending else 0.0
+        if saving:
+            last = threading.Timer(saving, self._leave)
+            last.daemon = True
+            last.start()
+        else:
+            self._leave()
+
+
+def main(
+    stdin: BinaryIO,
+    stdout: BinaryIO,
+    *,
+    give_up: Callable[[], object] = lambda: os._exit(1),
+    leave: Callable[[], object] = lambda: None,
+) -> int:
     """Answers one request. Returns an exit code; the answer says what happened.
 
-    `give_up` ends the process when `WATCHDOG` has passed.
+    `give_up` ends the process when `WATCHDOG` has passed, `leave` when nobody waits: at once where nothing was
+    spent, else after `SAVING`.
     """
     answers = _Answers(stdout)
 
@@ -63,9 +109,9 @@ def main(stdin: BinaryIO, stdout: BinaryIO, *, give_up: Callable[[], object] = l
     watchdog.start()
     try:
         request = decode_request(stdin.readline(_MAX_REQUEST))
-        gone = threading.Event()
-        threading.Thread(target=_watch, args=(stdin, gone), daemon=True).start()
-        answer = _answer(request, answers, gone)
+        reader = _Reader(stdin, leave)
+        threading.Thread(target=reader.watch, daemon=True).start()
+        answer = _answer(request, answers, reader)
         if answer is not None:
             answers.give(answer)
     except (
@@ -80,22 +126,13 @@ def main(stdin: BinaryIO, stdout: BinaryIO, *, give_up: Callable[[], object] = l
     return 0
 
 
-def _watch(stdin: BinaryIO, gone: threading.Event) -> None:
-    try:
-        while stdin.read(4096):
-            pass
-    except (OSError, ValueError):
-        pass
-    gone.set()
-
-
-def _answer(request: Request, answers: _Answers, gone: threading.Event) -> AccessToken | Failure | None:
+def _answer(request: Request, answers: _Answers, reader: _Reader) -> AccessToken | Failure | None:
     # 150 ms of libraries, loaded only once somebody asks.
     from acp_stdio.tokens.context import Cancelled, open_context
     from acp_stdio.tokens.refresh import obtain_token
 
     def on_sent() -> None:
-        if not answers.give(Sent()):
+        if not reader.spend() or not answers.give(Sent()):
             raise Cancelled
 
     try:
@@ -112,7 +149,7 @@ def _answer(request: Request, answers: _Answers, gone: threading.Event) -> Acces
             open_context(settings, may_prompt=False),
             upstream,
             rejected=request.rejected,
-            cancelled=gone.is_set,
+            cancelled=reader.is_gone,
             on_sent=on_sent,
         )
     except Cancelled:
@@ -125,6 +162,6 @@ def run() -> NoReturn:
     """The process's entry: keeps stdout for the answer alone and leaves whatever still hangs behind."""
     stdout = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a library that prints, prints to the log
-    code = main(sys.stdin.buffer, stdout)
+    code = main(sys.stdin.buffer, stdout, leave=lambda: os._exit(0))
     sys.stderr.flush()
     os._exit(code)  # not sys.exit: a keyring call that hangs in a thread must not hold the process
