@@ -4,6 +4,7 @@
 at any point (kill -9), though not a power loss. One file a process: no lock on the way of a call.
 """
 
+import json
 import os
 import time
 from pathlib import Path
@@ -16,6 +17,13 @@ from acp_stdio.errors import Failure
 _encode = msgspec.json.encode
 
 
+def _line(record: dict[str, Any]) -> bytes:
+    try:
+        return _encode(record)
+    except UnicodeEncodeError:  # half of an emoji in a tool's name: JSON can spell it, UTF-8 cannot
+        return json.dumps(record).encode()
+
+
 class Trail:
     """Writes this process's records. Opens its file with the first one."""
 
@@ -23,6 +31,7 @@ class Trail:
         self._directory = directory
         self._file: int | None = None
         self._seq = 0
+        self._torn = False
 
     def append(self, record: dict[str, Any]) -> None:
         """Writes one record; when this returns, it survives our death.
@@ -32,14 +41,15 @@ class Trail:
         """
         self._seq += 1
         record["seq"] = self._seq
-        line = _encode(record) + b"\n"
+        line = (b"\n" if self._torn else b"") + _line(record) + b"\n"
         try:
             if self._file is None:
                 self._file = self._open()
             written = os.write(self._file, line)
         except OSError as e:
             raise self._unavailable(e.strerror or type(e).__name__) from e
-        if written != len(line):
+        self._torn = written != len(line)
+        if self._torn:  # the next record begins on a line of its own
             raise self._unavailable("the disk is full")
 
     def close(self) -> None:

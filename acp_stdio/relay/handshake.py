@@ -1,7 +1,8 @@
 """What a handshake says: versions, who the agent is, and answers made from memory."""
 
+import json
 import re
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 from msgspec import Raw
@@ -20,30 +21,6 @@ class Agent(NamedTuple):
     version: str = ""
 
 
-class _ClientInfo(msgspec.Struct):
-    name: str = ""
-    version: str = ""
-
-
-class _InitializeParams(msgspec.Struct):
-    protocolVersion: str = ""
-    clientInfo: _ClientInfo = msgspec.field(default_factory=_ClientInfo)
-
-
-class _Meta(msgspec.Struct):
-    version: str | None = msgspec.field(default=None, name=methods.META_VERSION)
-    client: _ClientInfo | None = msgspec.field(default=None, name=methods.META_CLIENT_INFO)
-    traceparent: str = ""
-
-
-class _RequestParams(msgspec.Struct):
-    name: str = ""
-    uri: str = ""
-    cursor: str = ""
-    task: str = msgspec.field(default="", name="taskId")
-    meta: _Meta | None = msgspec.field(default=None, name="_meta")
-
-
 class _InitializeResult(msgspec.Struct):
     protocolVersion: str
 
@@ -57,9 +34,7 @@ class _CancelParams(msgspec.Struct):
 
 
 _TRACEPARENT: Final = re.compile("00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context
-_initialize_params = msgspec.json.Decoder(_InitializeParams, strict=False)
-_request_params = msgspec.json.Decoder(_RequestParams)
-_meta = msgspec.json.Decoder(_Meta)
+_string = msgspec.json.Decoder(str)
 _initialize_result = msgspec.json.Decoder(_InitializeResult)
 _discover_result = msgspec.json.Decoder(_DiscoverResult)
 _cancel_params = msgspec.json.Decoder(_CancelParams)
@@ -80,38 +55,61 @@ class RequestView(NamedTuple):
 
 
 def view(params: Raw | None) -> RequestView:
-    """Reads what we must know of a request. Parameters of an unexpected shape read as absent."""
-    if params is None:
-        return RequestView()
+    """Reads what we must know of a request, each member by itself: an odd one hides no other."""
+    members = _object(params)
+    meta = _object(members.get("_meta"))
+    client = _object(meta.get(methods.META_CLIENT_INFO))
+    trace = _text(meta.get("traceparent"))
+    return RequestView(
+        _text(members.get("name")),
+        _text(members.get("uri")),
+        _text(members.get("cursor")),
+        _text(members.get("taskId")),
+        _text(meta.get(methods.META_VERSION)) or None,
+        Agent(_text(client.get("name")), _text(client.get("version"))) if client else None,
+        trace if _TRACEPARENT.fullmatch(trace) else "",
+    )
+
+
+def _object(raw: Raw | bytes | None) -> dict[str, Raw]:
+    """The members of a JSON object as their own text; nothing where it is none."""
+    if raw is None:
+        return {}
     try:
-        p = _request_params.decode(params)
-    except msgspec.ValidationError:  # a member that we read has another shape in this method: `_meta` counts
-        p = _meta_only(params)
+        return _members.decode(raw)
+    except msgspec.ValidationError:
+        return {}
     except (msgspec.MsgspecError, RecursionError):
-        return RequestView()
-    if p.meta is None:
-        return RequestView(p.name, p.uri, p.cursor, p.task)
-    client = p.meta.client
-    agent = Agent(client.name, client.version) if client else None
-    trace = p.meta.traceparent if _TRACEPARENT.fullmatch(p.meta.traceparent) else ""
-    return RequestView(p.name, p.uri, p.cursor, p.task, p.meta.version, agent, trace)
+        return _object_the_slow_way(bytes(raw))
 
 
-def _meta_only(params: Raw) -> _RequestParams:
+def _object_the_slow_way(raw: bytes) -> dict[str, Raw]:
+    """For what msgspec refuses though JSON allows it: a lone surrogate, half of an emoji that a model cut."""
     try:
-        members = _members.decode(params)
-        return _RequestParams(meta=_meta.decode(members["_meta"]))
-    except (msgspec.MsgspecError, KeyError, RecursionError):
-        return _RequestParams()
+        data: Any = json.loads(raw)
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(data, dict):
+        return {}
+    return {name: Raw(json.dumps(value).encode()) for name, value in cast("dict[str, Any]", data).items()}
+
+
+def _text(raw: Raw | None) -> str:
+    """A member that is a string; empty where it is absent or something else."""
+    if raw is None:
+        return ""
+    try:
+        value: Any = json.loads(bytes(raw)) if b"\\" in bytes(raw) else _string.decode(raw)
+    except (ValueError, msgspec.MsgspecError, RecursionError):
+        return ""
+    return value if isinstance(value, str) else ""
 
 
 def offered(params: Raw | None) -> tuple[str, Agent]:
     """The version that an `initialize` asks for, and the agent."""
-    try:
-        p = _initialize_params.decode(params or b"{}")
-    except (msgspec.MsgspecError, RecursionError):
-        return "", Agent()
-    return p.protocolVersion, Agent(p.clientInfo.name, p.clientInfo.version)
+    members = _object(params)
+    client = _object(members.get("clientInfo"))
+    return _text(members.get("protocolVersion")), Agent(_text(client.get("name")), _text(client.get("version")))
 
 
 def negotiated(result: Raw | bytes) -> str:

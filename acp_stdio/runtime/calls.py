@@ -15,7 +15,7 @@ from acp_stdio.errors import Failure
 from acp_stdio.identity.model import AccessToken
 from acp_stdio.relay.commands import CallRecord, EndSession, Headers, OpenStream, Post, Settle
 from acp_stdio.runtime.keeper import Keeper
-from acp_stdio.tokens.endings import signed_out
+from acp_stdio.tokens.endings import ended_or_changed
 from acp_stdio.upstream.attach import AuthorizedConnector
 from acp_stdio.upstream.http import Exchange
 from acp_stdio.upstream.streamable_http import Answer
@@ -166,10 +166,12 @@ class Calls:
 
     def send(self, call: "_Call", token: AccessToken) -> Exchange:
         """Intent, a last look at the session, then the request. Raises `Failure`, with nothing sent."""
+        if not self._keeper.still_holds(token):  # else the intent would name another person than the token
+            raise ended_or_changed(self._keeper.session())
         if call.record is not None and call.number not in self._intents:
             self._intend(call, call.record, token)
         if not self._keeper.still_holds(token):
-            raise signed_out(self._keeper.session())
+            raise ended_or_changed(self._keeper.session())
         name, version = self._agent()
         agent = f" ({header_text(name)}/{header_text(version)})" if name else ""
         intent = self._intents.get(call.number)

@@ -35,7 +35,10 @@ class Program:
     def run(self, stdin: int, stdout: int, played: Prelude) -> int:
         """Serves until the host leaves; returns the exit code."""
         session_file = SessionFile(self.settings.state_dir)
-        session = session_file.current()
+        try:
+            session = session_file.current()
+        except Failure:  # a damaged file: the handshake and lists are served all the same, and calls say why
+            session = None
         signed_in = session is not None and session.signed_in
         helper = self._start_helper() if signed_in else None  # on the other core, while we import
         catalogue_file = CatalogueFile(self.settings.cache_dir, self.upstream.name, self.upstream.url)

@@ -10,6 +10,7 @@ from typing import Final
 
 import anyio
 
+from acp_stdio.errors import Failure
 from acp_stdio.identity.model import Session
 from acp_stdio.relay.lists import LOGIN_TOOL
 from acp_stdio.runtime.helper_process import own_command
@@ -39,9 +40,14 @@ class HelperTools:
 
     async def run(self, tool: str, *, strange: bool) -> tuple[str, bool]:
         """The tool's text, and whether it is an error. `strange`: the host has never seen the server's tools."""
-        if tool == LOGIN_TOOL:
-            return await self._login(strange=strange)
-        return self._status(), False
+        try:
+            if tool == LOGIN_TOOL:
+                return await self._login(strange=strange)
+            return self._status(), False
+        except Failure as failure:
+            return f"{failure.message} {failure.advice}".strip(), True
+        except OSError as e:
+            return f"{self._state_dir} cannot be used: {e.strerror}. Run `acp-stdio doctor`.", True
 
     def _status(self) -> str:
         session = self._session_file.current()

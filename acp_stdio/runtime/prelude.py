@@ -44,6 +44,10 @@ def play(stdin: int, stdout: int, handshakes: dict[str, str]) -> Prelude:
     return prelude
 
 
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
 def _is_modern(meta: dict[str, object]) -> bool:
     """Whether nothing is wrong with the request; if something is, the relay knows what to say."""
     return meta[f"{_MCP}protocolVersion"] == "2026-07-28" and f"{_MCP}clientCapabilities" in meta
@@ -52,7 +56,7 @@ def _is_modern(meta: dict[str, object]) -> bool:
 def answer_to(line: bytes, handshakes: dict[str, str]) -> bytes | None:
     """The remembered answer to this handshake; None where it is none, or not remembered."""
     try:
-        frame = json.loads(line)
+        frame = json.loads(line, parse_constant=_refuse)
         method, request_id = frame["method"], frame["id"]
         if method == "initialize":
             result = handshakes.get(f"initialize {frame['params']['protocolVersion']}")

@@ -80,7 +80,7 @@ def serve(
             AuthorizedConnector(connect(origin, settings.network), origin, upstream.name),
             keeper,
             Trail(settings.audit.path or settings.state_dir / "audit"),
-            Memory(catalogue, catalogue_file, lambda: who.now_signed_in() is not None),
+            Memory(catalogue, catalogue_file, who.is_signed_in),
             who,
             HelperTools(session_file, settings.state_dir, options, upstream.name),
             live,

@@ -34,7 +34,7 @@ from acp_stdio.runtime.keeper import Keeper
 from acp_stdio.runtime.live import LiveFile
 from acp_stdio.runtime.memory import Memory
 from acp_stdio.runtime.who import Who
-from acp_stdio.tokens.endings import signed_out
+from acp_stdio.tokens.endings import ended_or_changed
 from acp_stdio.upstream.attach import AuthorizedConnector
 from acp_stdio.wire import frames
 from acp_stdio.wire.ending import Ending
@@ -223,7 +223,7 @@ class Shell:
         if before is not None:
             log.info("the sign-in ended or changed")
             self._parts.memory.forget_if(who.logged_out())
-            self._carry_out(self._relay.signed_out(signed_out(session), now, self._calls.has_left))
+            self._carry_out(self._relay.signed_out(ended_or_changed(session), now, self._calls.has_left))
         if generation is not None:
             log.info("signed in")
             self._carry_out(self._relay.signed_in(now))

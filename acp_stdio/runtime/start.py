@@ -10,6 +10,13 @@ import sys
 
 def main(argv: list[str]) -> int:
     """Runs the MCP server that a host launched; returns its exit code when the host leaves."""
+    try:
+        return _run(argv)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(argv: list[str]) -> int:
     from acp_stdio.catalogue import ticket
     from acp_stdio.downstream.claim import claim_stdio
     from acp_stdio.runtime import prelude
@@ -21,16 +28,12 @@ def main(argv: list[str]) -> int:
     from acp_stdio.runtime.arguments import UsageError, parse
 
     try:
-        arguments = parse(argv, os.environ)
+        from acp_stdio.runtime.compose import compose
+
+        return compose(parse(argv, os.environ), argv).run(stdin, stdout, played)
     except UsageError as e:
         sys.stderr.write(f"acp-stdio: {e}\nSee `acp-stdio run --help`.\n")
         return EXIT_USAGE
-    try:
-        from acp_stdio.runtime.compose import compose
-
-        return compose(arguments, argv).run(stdin, stdout, played)
     except Failure as failure:
         sys.stderr.write(f"acp-stdio: {failure.message}\n{failure.advice}\n")
         return failure.meaning.exit_code
-    except KeyboardInterrupt:
-        return 130

@@ -3,6 +3,7 @@
 import socket
 
 from acp_stdio.audit.record import Context
+from acp_stdio.errors import Failure
 from acp_stdio.identity.model import Session
 from acp_stdio.runtime.keeper import Keeper
 
@@ -16,7 +17,7 @@ class Who:
         self._upstream = upstream
         self._session: Session | None = None
         self._context = Context(None, self._device, upstream)
-        self.generation = self.now_signed_in()
+        self.generation = self._first_seen()
         """The login that was last looked at; None while signed out."""
 
     def session(self) -> Session | None:
@@ -28,6 +29,16 @@ class Who:
         session = self.session()
         return session.generation if session is not None and session.signed_in else None
 
+    def is_signed_in(self) -> bool:
+        """Whether somebody is; a session file that cannot be read says nobody."""
+        return self._first_seen() is not None
+
+    def _first_seen(self) -> int | None:
+        try:
+            return self.now_signed_in()
+        except Failure:
+            return None
+
     def logged_out(self) -> bool:
         """Whether the person signed out, rather than being signed out by the provider."""
         session = self.session()
@@ -35,7 +46,10 @@ class Who:
 
     def context(self) -> Context:
         """What all records share; made anew only when the session has changed."""
-        session = self.session()
+        try:
+            session = self.session()
+        except Failure:  # the file is damaged: what is refused for that is still recorded, as nobody's
+            return Context(None, self._device, self._upstream)
         if session is not self._session:
             account = session.account if session is not None and session.signed_in else None
             user = None

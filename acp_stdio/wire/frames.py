@@ -6,6 +6,7 @@ know and dies of what it did not expect. So only the envelope is read (msgspec, 
 """
 
 import json
+import re
 from typing import Any, Final, NoReturn, cast
 
 import msgspec
@@ -54,6 +55,7 @@ class _Envelope(msgspec.Struct, gc=False):
     error: Raw | UnsetType = UNSET
 
 
+_ID = re.compile(rb'\s*(?:null|-?[0-9][0-9.eE+-]*|"(?:[^"\\]|\\.)*")\s*', re.DOTALL)
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 
 
@@ -69,6 +71,8 @@ def parse(raw: bytes) -> Frame:
     method = None if envelope.method is UNSET else envelope.method
     result = None if envelope.result is UNSET else envelope.result
     error = None if envelope.error is UNSET else envelope.error
+    if envelope.id is not UNSET and not _ID.fullmatch(bytes(envelope.id)):
+        raise BadFrame(INVALID_REQUEST, "the id is not a string, a number or null")
     if method is None and result is None and error is None:
         raise BadFrame(INVALID_REQUEST, "neither a method, a result nor an error")
     return Frame(
@@ -112,7 +116,10 @@ def id_key(raw_id: bytes) -> bytes:
     """
     if b"\\" not in raw_id and raw_id.isascii():
         return raw_id
-    return json.dumps(json.loads(raw_id)).encode()
+    try:
+        return json.dumps(json.loads(raw_id)).encode()
+    except ValueError:  # not UTF-8: nobody spells it another way
+        return raw_id
 
 
 def answer(raw_id: bytes, result: bytes) -> bytes:

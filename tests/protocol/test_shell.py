@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,20 @@ def test_a_token_of_an_earlier_login_is_thrown_away_and_another_is_fetched(stage
 
     play(stage, act)
     assert [sent.headers["Authorization"] for sent in stage.connector.sent] == ["Bearer token-2"]
+
+
+def test_a_call_that_waited_over_another_login_is_refused_and_its_intent_names_nobody_wrong(stage: Stage) -> None:
+    async def act() -> None:
+        stage.call()
+        await anyio.lowlevel.checkpoint()
+        stage.session_file.write(replace(stage.session, generation=2, account=None))
+        stage.give(stage.token())
+        answer = await stage.read()
+        assert "Ask again." in answer["result"]["content"][0]["text"]
+
+    play(stage, act)
+    assert stage.connector.sent == []
+    assert ("call.intent", "") not in stage.records()
 
 
 def test_a_logout_that_comes_between_the_intent_and_the_request_wins(stage: Stage) -> None:
