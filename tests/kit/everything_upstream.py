@@ -178,10 +178,11 @@ def _asks(requests: Json, state: str | None = None) -> Json:
 
 
 def _complete_unless_it_asks(handler: Callable[[Ctx, Any], Awaitable[Json]]) -> Callable[[Ctx, Any], Awaitable[Json]]:
-    """Says `resultType`, which the modern era wants; the SDK takes it away in the legacy one."""
+    """Says `resultType`, which the modern era wants."""
 
     async def complete(ctx: Ctx, params: Any) -> Json:
-        return {"resultType": "complete", **await handler(ctx, params)}
+        result = await handler(ctx, params)
+        return {"resultType": "complete", **result} if ctx.protocol_version == MODERN else result
 
     return complete
 

@@ -1,0 +1,45 @@
+"""`scripts/conformance`: runs the suite, prints a scorecard, and says what is not as it was expected."""
+
+import argparse
+import sys
+from collections.abc import Mapping
+
+from tests.conformance import scorecard, server_leg, suite
+from tests.conformance.suite import Leg, Verdict
+
+Verdicts = Mapping[tuple[Leg, str], Mapping[str, Verdict]]
+
+
+def verdicts(legs: list[Leg]) -> Verdicts:
+    """Runs these legs at every revision."""
+    found: dict[tuple[Leg, str], Mapping[str, Verdict]] = {}
+    if "server" in legs:
+        with server_leg.signed_in_front() as (url, _):
+            for revision in suite.REVISIONS:
+                found["server", revision] = server_leg.verdicts(url, revision)
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/conformance", description=__doc__)
+    parser.add_argument("legs", nargs="*", help=f"any of {', '.join(suite.LEGS)}; none means all")
+    parser.add_argument("--readme", action="store_true", help="write the scorecard into the README")
+    args = parser.parse_args()
+    unknown = set(args.legs) - set(suite.LEGS)
+    if unknown:
+        parser.error(f"there is no leg {', '.join(unknown)}")
+    found = verdicts([leg for leg in suite.LEGS if leg in args.legs or not args.legs])
+    sys.stdout.write(scorecard.text(found))
+    if args.readme:
+        scorecard.write(found)
+    wrong = [
+        f"{leg} {revision}: {surprise}"
+        for (leg, revision), those in found.items()
+        for surprise in suite.surprises(those, suite.expected_failures(leg, revision))
+    ]
+    sys.stdout.write("".join(f"{line}\n" for line in wrong))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

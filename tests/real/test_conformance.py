@@ -1,0 +1,28 @@
+"""The official conformance suite against `acp-stdio run`: `scripts/conformance` prints the same as a scorecard."""
+
+from collections.abc import Generator
+
+import pytest
+
+from tests.conformance import server_leg, suite
+from tests.kit import leaks
+from tests.kit.oidc_provider import OidcProvider
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module")
+def front() -> Generator[tuple[str, OidcProvider]]:
+    with server_leg.signed_in_front() as front:
+        yield front
+
+
+@pytest.mark.parametrize("revision", suite.REVISIONS)
+def test_whoever_speaks_to_a_server_through_us_finds_all_that_its_revision_requires(
+    front: tuple[str, OidcProvider], revision: str
+) -> None:
+    url, provider = front
+    verdicts = server_leg.verdicts(url, revision)
+    leaks.remember(*provider.issued())
+    assert suite.surprises(verdicts, suite.expected_failures("server", revision)) == []
+    assert all(verdict.passed for verdict in verdicts.values() if verdict.required)
