@@ -65,6 +65,7 @@ const provider = new Provider(issuer, {
   features: {
     devInteractions: { enabled: false },
     deviceFlow: { enabled: true },
+    registration: { enabled: process.env.REGISTRATION === '1' }, // RFC 7591, open to everybody
     revocation: { enabled: true },
     introspection: { enabled: true },
     resourceIndicators: {
@@ -150,6 +151,7 @@ const controls = {
   '/_release': () => held.splice(0).forEach((go) => go()),
   '/_disable': (query) => disabled.add(query.get('user')),
   '/_enable': (query) => disabled.delete(query.get('user')),
+  '/_forget': (query) => provider.Client.adapter.destroy(query.get('client')),
   '/_resource': (query) => resources.add(query.get('uri')),
   '/_log': () => log,
   '/_issued': () => issued,
@@ -189,7 +191,8 @@ server.on('request', async (req, res) => {
   try {
     const text = req.method === 'POST' ? await body(req) : '';
     const form = new URLSearchParams(text);
-    if (text) req.body = querystring.parse(text); // where oidc-provider finds what was read already
+    const isJson = req.headers['content-type']?.startsWith('application/json');
+    if (text) req.body = isJson ? JSON.parse(text) : querystring.parse(text); // for oidc-provider, since it is read
     const entry = { method: req.method, path: url.pathname, status: 0, form: [...form.keys()] };
     log.push(entry);
     res.on('close', () => { entry.status = res.statusCode; });

@@ -45,6 +45,10 @@ class OidcProvider:
     def enable(self, user: str) -> None:
         self._control("enable", user=user)
 
+    def forget(self, client_id: str) -> None:
+        """A registered client is not known any more."""
+        self._control("forget", client=client_id)
+
     def add_resource(self, uri: str) -> None:
         """From now on JWT access tokens are issued for `uri`."""
         self._control("resource", uri=uri)
@@ -75,9 +79,15 @@ class OidcProvider:
 
 @contextlib.contextmanager
 def oidc_provider(
-    *, resources: Sequence[str] = (), access_ttl: int = 300, refresh_ttl: int = 86400
+    *,
+    resources: Sequence[str] = (),
+    access_ttl: int = 300,
+    refresh_ttl: int = 86400,
+    registration: bool = False,
 ) -> Generator[OidcProvider]:
     """Runs a provider that issues JWT access tokens for `resources`; lifetimes are in seconds.
+
+    `registration`: everybody may register a client (RFC 7591).
 
     Raises `RuntimeError` where Node or the packages are missing, or it does not start.
     """
@@ -93,6 +103,7 @@ def oidc_provider(
                 "AT_TTL": str(access_ttl),
                 "RT_TTL": str(refresh_ttl),
                 "RESOURCES": " ".join(resources),
+                "REGISTRATION": "1" if registration else "0",
             },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
