@@ -62,7 +62,9 @@ def failure_of(ending: Ending, upstream: str, *, modern: bool) -> tuple[Failure,
             Failure(
                 "upstream_unreachable",
                 f"The connection to {upstream} failed: {ending.why}.",
-                "Check the network or VPN, then try again.",
+                "If your company inspects TLS, set [network] ca_bundle to its root certificate."
+                if "certificate verify failed" in ending.why
+                else "Check the network or VPN, then try again.",
             ),
             PERHAPS_DONE if ending.sent else NOTHING_SENT,
         )

@@ -1,8 +1,9 @@
 """From the network settings to a connector: trust, and the way out."""
 
 from acp_stdio.errors import Failure
+from acp_stdio.settings.checks import is_loopback
 from acp_stdio.settings.model import NetworkSettings
-from acp_stdio.upstream.http import Connector
+from acp_stdio.upstream.http import Connector, parse_origin
 from acp_stdio.upstream.pool import LeanConnector
 from acp_stdio.upstream.proxy import parse_proxy
 
@@ -10,13 +11,15 @@ from acp_stdio.upstream.proxy import parse_proxy
 def connect(origin: str, network: NetworkSettings) -> Connector:
     """A connector to one origin. The proxy is the configured one, else the environment's or the system's.
 
-    Raises `Failure("configuration_invalid")` for a proxy or a CA bundle that cannot be used.
+    This machine is reached without one. Raises `Failure("configuration_invalid")` for a proxy or a CA
+    bundle that cannot be used.
     """
     if not origin.startswith("https:"):
         return LeanConnector(origin)
     from acp_stdio.upstream.tls import client_context
 
-    proxy = network.proxy or _usual_proxy(origin)
+    here = is_loopback(parse_origin(origin).host)  # for a proxy, `localhost` is another machine
+    proxy = "" if here else network.proxy or _usual_proxy(origin)
     try:
         way_out = parse_proxy(proxy) if proxy else None
     except ValueError as e:
