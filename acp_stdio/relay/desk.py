@@ -95,12 +95,17 @@ class Desk:
         return [self._post(row)]
 
     def _release_held(self) -> list[Command]:
-        return [self._post(row) for row in list(self._rows.values()) if row.phase is Phase.HELD]
+        return [self._post(row) for row in self._held()]
+
+    def _held(self) -> list[Row]:
+        return [row for row in self._rows.values() if row.phase is Phase.HELD]
 
     def _fail_held(self, failure: Failure, opening: str, now: float) -> list[Command]:
         """No session, so no held row leaves. `opening`: how far the session came, which decides about lists."""
         commands: list[Command] = []
-        for row in [r for r in self._rows.values() if r.phase is Phase.HELD]:
+        for row in self._held():
+            if row.call not in self._rows:  # one row's end can be another's
+                continue
             told = opening if row.purpose is Purpose.LIST else self._unsent(row)
             commands += self._fail(row, failure, told, "denied", now)
         return commands
@@ -113,8 +118,7 @@ class Desk:
 
     def _fail(self, row: Row, failure: Failure, opening: str, outcome: str, now: float) -> list[Command]:
         """Answers a row that has no live answer: from the catalogue where that can be, else with the failure."""
-        waits = row.key is not None and row.key in self._by_id
-        phase = row.phase
+        waits = self._waits(row)
         if row.purpose is Purpose.HANDSHAKE:
             return self._handshake_failed(row, failure, opening, now, waits=waits)
         if row.purpose is Purpose.READY:
@@ -124,7 +128,7 @@ class Desk:
         if row.purpose is Purpose.STREAM:
             self._drop(row)
             return self._session.stream_ended(Ending(None), now)
-        if row.purpose is Purpose.LIST and phase in (Phase.HELD, Phase.POSTED):
+        if row.purpose is Purpose.LIST and waits:
             served = self._serve_list(row, made_up=self._makes_up and opening == answers.NOTHING_SENT)
             if served:
                 self._drop(row)
@@ -132,7 +136,7 @@ class Desk:
         self._drop(row)
         if row.purpose is Purpose.NOTE:
             return self._after_note(row)
-        if row.id is None or not waits or phase in (Phase.SERVED, Phase.CANCELLED):
+        if row.id is None or not waits:
             return []
         raw = self._refusal(row.id, row.method, failure, opening)
         return [*self._settled(row, outcome, failure.reason, len(raw)), ToHost(raw)]
@@ -145,7 +149,7 @@ class Desk:
                 commands.append(ToHost(frames.answer(row.id, self._made_up_handshake(row))))
             else:
                 commands.append(ToHost(self._refusal(row.id, row.method, failure, opening)))
-        if row.method == methods.INITIALIZE:
+        if row.method == methods.INITIALIZE and row.call == self._session.opening:
             self._session.lose()
             commands += self._fail_held(failure, opening, now)
         return commands
@@ -197,11 +201,14 @@ class Desk:
         record, row.record = row.record, None
         return [] if record is None else [Settle(row.call, record, outcome, reason, size)]
 
+    def _waits(self, row: Row) -> bool:
+        """Whether the host still waits for this row. Another request may have its id by now."""
+        return row.key is not None and self._by_id.get(row.key) is row
+
     def _forget_id(self, row: Row) -> None:
-        if row.key is not None:
-            self._by_id.pop(row.key, None)
+        if row.key is not None and self._waits(row):
+            del self._by_id[row.key]
 
     def _drop(self, row: Row) -> None:
         self._rows.pop(row.call, None)
-        if row.key is not None and self._by_id.get(row.key) is row:
-            del self._by_id[row.key]
+        self._forget_id(row)

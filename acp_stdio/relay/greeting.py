@@ -68,7 +68,7 @@ class Greeter(Desk):
         return [self._post(row), Wake(self._era_wait)]
 
     def _shaken(self, row: Row, frame: Frame, now: float) -> list[Command]:
-        waits = row.key is not None and row.key in self._by_id
+        waits = self._waits(row)
         commands: list[Command] = []
         self._drop(row)
         if row.method == methods.DISCOVER:
@@ -79,6 +79,8 @@ class Greeter(Desk):
                     self.modern = False
                     return [*commands, *([ToHost(speaks_legacy(row.id or b"null"))] if waits else [])]
             return [*commands, ToHost(frame.raw)] if waits else commands
+        if row.call != self._session.opening:  # of a handshake that another has taken the place of
+            return [ToHost(frame.raw)] if waits else []
         version = handshake.negotiated(frame.result) if frame.result is not None else ""
         if not version:
             self._session.state = State.CLOSED
@@ -138,7 +140,7 @@ class Greeter(Desk):
             for other in [r for r in self._rows.values() if r.purpose is Purpose.STREAM]:
                 self._drop(other)
                 commands.append(Abort(other.call))
-        if row.purpose is Purpose.STREAM or row.phase is Phase.CANCELLED:
+        if row.purpose is Purpose.STREAM or row.phase in (Phase.CANCELLED, Phase.SERVED):
             self._drop(row)
         else:
             row.retried = True

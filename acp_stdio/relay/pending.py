@@ -43,7 +43,7 @@ class Phase(Enum):
 MOVES: Final = {
     Phase.HELD: {Phase.POSTED, Phase.SERVED},
     Phase.POSTED: {Phase.HELD, Phase.SERVED, Phase.CANCELLED, Phase.ANSWERED},  # back to HELD: the session was lost
-    Phase.SERVED: {Phase.HELD, Phase.POSTED, Phase.ANSWERED},
+    Phase.SERVED: {Phase.ANSWERED},
     Phase.CANCELLED: {Phase.ANSWERED},
     Phase.ANSWERED: set[Phase](),
 }

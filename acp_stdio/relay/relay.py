@@ -133,7 +133,7 @@ class Relay(Greeter):
     def upstream_opened(self, call: int, session_id: str | None) -> None:
         """A successful head came; for `initialize` it may carry the session's id."""
         row = self._rows.get(call)
-        if row is not None and row.method == methods.INITIALIZE:
+        if row is not None and row.method == methods.INITIALIZE and row.call == self._session.opening:
             self._session.id = session_id
         elif row is not None and row.purpose is Purpose.STREAM:
             self._session.streamed = True
@@ -192,11 +192,11 @@ class Relay(Greeter):
         return known and not row.retried and not row.last_event_id
 
     def _answered(self, row: Row, frame: Frame, now: float) -> list[Command]:
-        phase = row.phase
+        waits, cancelled = self._waits(row), row.phase is Phase.CANCELLED
         self._forget_id(row)
         row.move(Phase.ANSWERED)
         row.deadline = now + LINGER
-        if phase is Phase.CANCELLED:
+        if cancelled:
             return []
         commands: list[Command] = []
         raw = frame.raw
@@ -205,7 +205,7 @@ class Relay(Greeter):
             result = bytes(frame.result)
             commands.append(self._learn(key, result))
             raw = self._list_answer(row, result) or raw
-        if phase is Phase.SERVED:
+        if not waits:
             return commands
         commands += self._settled(row, _outcome(frame), "", len(raw))
         return [*commands, ToHost(raw)]
@@ -235,7 +235,7 @@ class Relay(Greeter):
                 return told
         if row.method == methods.DISCOVER and ending.status in (400, 404, 405):
             learned = self._learn(DISCOVER, NO_ERA)
-            waits = row.key in self._by_id
+            waits = self._waits(row)
             self._drop(row)
             self.modern = False
             return [learned, *([ToHost(speaks_legacy(row.id or b"null"))] if waits else [])]
@@ -259,6 +259,10 @@ class Relay(Greeter):
                 commands += self._overdue(row, now, left)
         for row in [r for r in self._rows.values() if r.resume_at is not None and r.resume_at <= now]:
             row.resume_at = None
+            if row.session != self._session.id:
+                gone = Failure("upstream_unreachable", f"{self._upstream} ended its session.", "Try again.")
+                commands += self._fail(row, gone, answers.PERHAPS_DONE, "unknown", now)
+                continue
             commands.append(self._session.resume(row.call, row.last_event_id))
         if self._session.stream_due(now):
             commands += self._open_stream()
@@ -277,7 +281,7 @@ class Relay(Greeter):
             if served or not row.overdue:
                 row.overdue = True
                 return served
-        if row.purpose is Purpose.HANDSHAKE and row.key in self._by_id:
+        if row.purpose is Purpose.HANDSHAKE and self._waits(row):
             assert row.id is not None
             self._forget_id(row)  # the live answer is learned when it comes
             return [ToHost(frames.answer(row.id, self._made_up_handshake(row)))]
@@ -302,7 +306,7 @@ class Relay(Greeter):
         """Somebody signed in: the upstream can be reached, and its lists may be others."""
         self._signed_in = True
         told: list[Command] = []
-        if self._session.hello is not None or self.modern:
+        if self._session.hello is not None and not self.modern:  # the modern era tells it on a subscription
             told = [ToHost(frames.notification("notifications/tools/list_changed"))]
         return told + self.reach_out(now)
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from acp_stdio.relay.commands import Command, EndSession, Headers, OpenStream, Wake
 from acp_stdio.wire.ending import Ending
+from acp_stdio.wire.headers import encode_value
 
 STREAM_RETRY: Final = (1.0, 2.0, 5.0, 15.0, 60.0)
 """Seconds before the GET stream is opened again after it broke, by how often in a row."""
@@ -56,7 +57,7 @@ class LegacySession:
         """The session's headers; none before the server has answered `initialize`."""
         if self.state in (State.CLOSED, State.OPENING):
             return ()
-        version = (("MCP-Protocol-Version", self.version),)
+        version = (("MCP-Protocol-Version", encode_value(self.version)),)
         return version if self.id is None else (("Mcp-Session-Id", self.id), *version)
 
     def open_stream(self, call: int) -> list[Command]:

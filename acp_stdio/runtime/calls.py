@@ -105,10 +105,12 @@ class Calls:
             live.abort()
 
     def withdraw(self, call: int) -> None:
-        """Forgets the call while it waits for a token; one that has left is left alone."""
+        """Forgets the call while it waits for a token; one that has left does not leave again."""
         live = self._live.get(call)
         if live is not None and not live.has_left:
             self.abort(call)
+        elif live is not None:
+            live.may_repeat = False
 
     def has_left(self, call: int) -> bool:
         """Whether a byte of the call may have reached the server."""
@@ -219,7 +221,8 @@ class _Call:
         self._calls = calls
         self._token: AccessToken | None = None
         self._exchange: Exchange | None = None
-        self._renewed = False
+        self.may_repeat = number != 0
+        """Once, after a 401, unless nobody waits any more. A goodbye is not repeated."""
         self._over = False
 
     def launch(self, token: AccessToken) -> None:
@@ -253,8 +256,8 @@ class _Call:
             self._calls.received(self, raw)
 
     def ended(self, ending: Ending) -> None:
-        if ending.status == 401 and not self._renewed and not self._over and self.number:
-            self._renewed, self._exchange = True, None  # refused, so nothing was done: once more with a new token
+        if ending.status == 401 and self.may_repeat and not self._over:
+            self.may_repeat, self._exchange = False, None  # refused, so nothing was done: once more with a new token
             self.wait_for_token()
             return
         if not self._over:

@@ -127,6 +127,7 @@ class Shell:
         except frames.BadFrame as problem:
             self._carry_out(self._relay.host_sent_garbage(problem))
             return
+        self._look_at_session()  # another person may have signed in: the relay must know before this frame
         self._carry_out(self._relay.host_sent(frame, self._loop.time()))
 
     # -- the upstream (`runtime.calls.Listener`) -----------------------------------------------------

@@ -7,14 +7,9 @@
 4. A redirect is an answer like another: it is not followed.
 """
 
-from typing import Final
-
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import AccessToken
 from acp_stdio.upstream.http import Connector, Exchange, Receiver
-
-HEAD_TIMEOUT: Final = 240.0
-"""Seconds until an answer begins; the call's own deadline is shorter and set by the relay."""
 
 
 class AuthorizedConnector:
@@ -47,7 +42,12 @@ class AuthorizedConnector:
             self._token = token
             self._authorization = f"Authorization: {token.token_type} {token.value.reveal()}\r\n".encode("ascii")
         return self._connector.request(
-            method, target, self._authorization + header_block, body, receiver, head_timeout=HEAD_TIMEOUT
+            method,
+            target,
+            self._authorization + header_block,
+            body,
+            receiver,
+            head_timeout=None,  # the relay has each call's deadline
         )
 
     async def aclose(self) -> None:

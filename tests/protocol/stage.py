@@ -91,7 +91,7 @@ class ScriptedConnector:
         head_timeout: float | None,
     ) -> Sent:
         assert target == "/mcp"
-        assert head_timeout is not None
+        assert head_timeout is None
         intents = [r["call"] for r in read_trail(self._trail) if r["event"] == "call.intent"]
         self.sent.append(Sent(method, header_block.decode(), body, receiver, intents))
         return self.sent[-1]

@@ -97,7 +97,8 @@ def test_a_token_of_an_earlier_login_is_thrown_away_and_another_is_fetched(stage
 def test_a_call_that_waited_over_another_login_is_refused_and_its_intent_names_nobody_wrong(stage: Stage) -> None:
     async def act() -> None:
         stage.call()
-        await anyio.lowlevel.checkpoint()
+        stage.write(b"garbage")
+        assert (await stage.read())["error"]["code"] == -32700  # so the call before it waits for its token now
         stage.session_file.write(replace(stage.session, generation=2, account=None))
         stage.give(stage.token())
         answer = await stage.read()

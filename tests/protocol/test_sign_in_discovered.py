@@ -408,3 +408,31 @@ def test_a_device_code_is_had_by_a_registration_too(idp: Discoverable, person: P
     assert person.tabs == 0
     person.signs_in(force=True)
     assert len(idp.registered) == 2, "that one had no redirect address"
+
+
+def test_one_more_address_of_the_same_issuer_is_added_and_the_first_is_kept(idp: Discoverable, person: Person) -> None:
+    person.signs_in()
+    first, person.upstream = person.upstream, UpstreamSettings("people", idp.also_at("/people"))
+    session = person.signs_in()
+    assert session.resources == {"people": f"{idp.origin}/people", "finance": idp.url}
+    assert idp.asked("/token")[-1]["resource"] == f"{idp.origin}/people"
+    assert person.token().claims["aud"] == f"{idp.origin}/people"
+    person.upstream = first
+    assert person.token().claims["aud"] == idp.url
+    assert len(idp.registered) == 1
+    assert person.signs_in(force=True).resources == {"finance": idp.url}
+
+
+def test_servers_of_different_issuers_are_not_mixed_and_the_open_one_is_named(
+    idp: Discoverable, person: Person
+) -> None:
+    with Discoverable() as other:
+        both = {"finance": person.upstream, "people": UpstreamSettings("people", other.url)}
+        settings = replace(person.settings, upstreams=both)
+        session = sign_in(settings, Choices(opener=person.open, timeout=PATIENCE), person.said.append).session
+        leaks.remember(*other.issued)
+        assert session.resources == {"finance": idp.url}
+        assert other.requests == []
+        assert any(f"people takes tokens of {other.issuer}" in words for words in person.said)
+        with pytest.raises(Failure, match="before people was part"):
+            obtain_token(open_context(settings, may_prompt=False), both["people"])

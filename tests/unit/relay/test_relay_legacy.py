@@ -248,6 +248,48 @@ def test_a_call_that_was_taken_is_not_repeated_where_going_on_finds_no_session(b
     assert posts(done) == []
 
 
+def test_a_list_served_from_memory_is_not_answered_again_when_its_session_was_lost(book: Playbook) -> None:
+    first = book.call_of(book.host(id=1, method="tools/list"))
+    book.upstream(first, id=1, result={"tools": [TOOL]})
+    slow = book.call_of(book.host(id=2, method="tools/list"))
+    assert told(book.after(1.5)) != []
+    opening = book.call_of(book.ended(slow, 404))
+    ready = book.call_of(book.upstream(opening, id=0, result=welcome()))
+    assert kinds(book.ended(ready, 202)) == ["OpenStream"]
+    assert told(book.upstream(slow, id=2, result={"tools": []})) == []
+
+
+def test_going_on_is_not_tried_in_another_session(book: Playbook) -> None:
+    posted = book.call_of(book.host(id=1, method="tools/call", params=ECHO))
+    book.ended(posted, last_event_id="e7", retry=5)
+    lost = book.call_of(book.host(id=2, method="tools/call", params=ECHO))
+    opening = book.call_of(book.ended(lost, 404))
+    book.relay.upstream_opened(opening, "S2")
+    book.ended(book.call_of(book.upstream(opening, id=0, result=welcome())), 202)
+    (answer,) = told(book.after(5))
+    assert answer["id"] == 1
+    assert answer["result"]["content"][0]["text"].startswith("This may have been carried out")
+
+
+def test_a_late_answer_to_an_earlier_handshake_does_not_open_the_new_one(book: Playbook) -> None:
+    first = book.call_of(book.host(id=8, method="initialize", params=hello("2025-06-18")))
+    second = book.call_of(book.host(id=9, method="initialize", params=hello("2025-03-26")))
+    book.relay.upstream_opened(first, "stale")
+    assert told(book.upstream(first, id=8, result=welcome("2025-06-18")))[0]["id"] == 8
+    book.relay.upstream_opened(second, "S3")
+    book.upstream(second, id=9, result=welcome("2025-03-26"))
+    (post,) = only(book.host(method="notifications/initialized"), Post)
+    assert post.headers == (("Mcp-Session-Id", "S3"), ("MCP-Protocol-Version", "2025-03-26"))
+
+
+def test_a_version_that_is_no_header_is_encoded() -> None:
+    book = Playbook()
+    posted = book.call_of(book.host(id=0, method="initialize", params=hello()))
+    book.upstream(posted, id=0, result=welcome("2025\r\nX: y"))
+    (post,) = only(book.host(method="notifications/initialized"), Post)
+    assert "\n" not in dict(post.headers)["MCP-Protocol-Version"]
+
+
 def test_the_servers_own_stream_goes_on_where_it_was(book: Playbook) -> None:
     (stream,) = streams(book.done)
     book.ended(stream.call, last_event_id="s1", retry=0.3)

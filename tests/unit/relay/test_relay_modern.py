@@ -57,6 +57,15 @@ def test_parameters_of_an_unexpected_shape_do_not_change_the_era() -> None:
     assert dict(post.headers) == {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "future/thing"}
 
 
+@pytest.mark.parametrize("odd", [{"uri": 7}, {"cursor": None}, {"arguments": {"a": "\ud83d"}}])
+def test_an_odd_parameter_hides_no_other(odd: dict[str, Any]) -> None:
+    book = Playbook()
+    (post,) = only(book.modern_call(1, name="wipe", **odd), Post)
+    assert ("Mcp-Name", "wipe") in post.headers
+    assert post.record is not None
+    assert post.record.tool == "wipe"
+
+
 def test_cancelling_closes_the_exchange_and_sends_nothing() -> None:
     book = Playbook()
     posted = book.call_of(book.modern_call(name="pay"))
