@@ -138,6 +138,9 @@ def send(
         _sending(url),
         http.stream(method, url, data=form, json=document, headers=accept, auth=basic) as response,
     ):
+        if response.headers.get("Content-Type", "").startswith("text/event-stream"):
+            # An MCP server that answers every GET with its stream, which has no end and no document in it.
+            return Answer(response.status_code, _lower(response.headers), b"")
         body = bytearray()
         for chunk in response.iter_bytes():
             body += chunk

@@ -121,6 +121,11 @@ def test_what_is_no_json_object_is_nothing(site: Site, client: httpx2.Client, st
     assert get_json(client, site.url) is None
 
 
+def test_a_stream_in_place_of_a_document_is_not_waited_for(site: Site, client: httpx2.Client) -> None:
+    site.headers, site.body = {"Content-Type": "text/event-stream", "Content-Length": "1000"}, b"data: \n\n"
+    assert get_json(client, f"{site.url}/.well-known/oauth-protected-resource") is None
+
+
 def test_a_server_in_trouble_is_unreachable_under_the_callers_word(site: Site, client: httpx2.Client) -> None:
     site.status = 503
     with pytest.raises(Failure) as caught:
