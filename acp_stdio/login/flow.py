@@ -17,7 +17,7 @@ from acp_stdio.login.client import InteractiveClient
 from acp_stdio.login.device import instructions, request_device_code, wait_for_person
 from acp_stdio.login.opener import Opener
 from acp_stdio.login.registering import Chooser
-from acp_stdio.login.wanted import Wanted, plan, prompt_for, survey
+from acp_stdio.login.wanted import Wanted, plan, prompt_for, survey, with_earlier
 from acp_stdio.oauth.cache import PublicCache
 from acp_stdio.oauth.client import Client
 from acp_stdio.oauth.endpoint import TokenResponse, revoke
@@ -126,6 +126,8 @@ def _sign_in(ctx: Context, http: httpx2.Client, choices: Choices, talk: Talk, de
     for deviation in server.deviations:
         detail(f"{server.issuer} deviates from the specifications: {deviation}.")
     wanted = plan(settings, preset, server, described, choices.extra_scopes)
+    if not choices.force:
+        wanted = with_earlier(wanted, ctx.session.read(), server)
     chooser = Chooser(ctx, server, http, talk)
     if choices.flow == "device":
         client = chooser.choose(None)
@@ -255,7 +257,8 @@ def _account(
 
 def _nobody_known(settings: Settings, server: AuthorizationServer, wanted: Wanted) -> Account:
     """The account of a sign-in without an ID token: unknown, where the settings are content with that."""
-    strict = [name for name in wanted.resources if settings.upstreams[name].principal == "required"]
+    asked = [each for each in settings.upstreams.values() if each.name in wanted.resources]
+    strict = [each.name for each in asked if each.principal == "required"]
     if settings.identity.require_account or strict or not wanted.resources:
         place = f"[upstreams.{strict[0]}]" if strict else "the upstream's table, without require_account,"
         raise Failure(

@@ -1,11 +1,12 @@
 """What a sign-in asks for, so that one grant serves every upstream (RFC 8707 section 2.2)."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx2
 
 from acp_stdio.errors import Failure
+from acp_stdio.identity.model import Session
 from acp_stdio.oauth.metadata import AuthorizationServer
 from acp_stdio.oauth.presets import Preset, token_request_params
 from acp_stdio.oauth.upstream import Described, describe
@@ -75,6 +76,24 @@ def plan(
         resources=resources,
         audiences={name: _asked(values, preset) for name, values in audiences.items() if values},
         first_token=first or {},
+    )
+
+
+def with_earlier(wanted: Wanted, session: Session | None, server: AuthorizationServer) -> Wanted:
+    """`wanted`, and what the present sign-in at `server` is for beside it: to add one upstream must not lose another.
+
+    Only where all is asked for by `resource`; `login --force` asks for nothing but what it names.
+    """
+    if session is None or not session.signed_in or session.issuer != server.issuer:
+        return wanted
+    others = {name: resource for name, resource in session.resources.items() if name not in wanted.resources}
+    if not others or set(wanted.audiences) != {"resource"}:
+        return wanted
+    return replace(
+        wanted,
+        scopes=tuple(dict.fromkeys([*wanted.scopes, *session.scopes])),
+        resources={**wanted.resources, **others},
+        audiences={"resource": tuple(dict.fromkeys([*wanted.audiences["resource"], *others.values()]))},
     )
 
 

@@ -50,6 +50,8 @@ class Discoverable(ScriptedIdp):
     clients: dict[str, KnownClient] = field(default_factory=dict[str, KnownClient])
     registered: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """Every registration request, oldest first."""
+    more: list[str] = field(default_factory=list[str])
+    """Paths of further MCP servers."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -82,14 +84,20 @@ class Discoverable(ScriptedIdp):
             "root": RESOURCE_METADATA,
             "nowhere": "",
         }[self.place]
-        if path != there:
+        also = path.removeprefix(RESOURCE_METADATA)
+        if path != there and also not in self.more:
             return None
         document = {
-            "resource": self.url,
+            "resource": f"{self.origin}{also}" if also in self.more else self.url,
             "authorization_servers": self.authorization_servers or [self.issuer],
             "scopes_supported": self.resource_scopes,
         }
         return {name: value for name, value in document.items() if value is not None}
+
+    def also_at(self, path: str) -> str:
+        """One more MCP server, which publishes its metadata below its path."""
+        self.more.append(path)
+        return f"{self.origin}{path}"
 
     def challenge(self) -> str:
         parts = ['error="invalid_token"']
@@ -162,6 +170,8 @@ class _Handler(ServerHandler):
         path = urlsplit(self.path).path
         if path == "/mcp":
             return self._say(401, {}, [("WWW-Authenticate", idp.challenge())])
+        if path in idp.more:
+            return self._say(401, {}, [("WWW-Authenticate", "Bearer")])
         if (metadata := idp.resource_metadata(path)) is not None:
             return self._say(200, metadata)
         if path == "/register" and idp.registration:

@@ -142,9 +142,7 @@ def test_a_sign_in_gives_a_token_for_the_resource_that_was_asked_for(idp: Idp) -
     assert (claims["sub"], claims["email"], claims["groups"]) == (SARAH.sub, SARAH.email, ["accounting"])
     assert claims["client_id"] == CLIENT_ID
     assert "finance.read" in claims["scope"].split()
-    person = jwt.decode(
-        tokens["id_token"], keys[header["kid"]], ["RS256"], audience=CLIENT_ID, issuer=idp.issuer
-    )
+    person = jwt.decode(tokens["id_token"], keys[header["kid"]], ["RS256"], audience=CLIENT_ID, issuer=idp.issuer)
     assert (person["nonce"], person["email"]) == (sign_in.nonce, SARAH.email)
 
 
@@ -292,9 +290,7 @@ def ask(
         headers = {"Authorization": f"Bearer {bearer}", "X-Request-Id": "r-1"}
         async with create_mcp_http_client(headers) as http:
             transport = streamable_http_client(url, http_client=http)
-            async with Client(
-                transport, mode=mode, client_info=Implementation(name=agent, version="0.1.0")
-            ) as client:
+            async with Client(transport, mode=mode, client_info=Implementation(name=agent, version="0.1.0")) as client:
                 result = await client.call_tool(tool, arguments)
                 return Answer(
                     bool(result.is_error),
@@ -317,9 +313,7 @@ def test_with_a_shared_key_everybody_is_the_same_and_may_do_everything(mode: str
 
 @pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
 def test_with_personal_tokens_the_log_names_the_person_and_the_backend_decides(idp: Idp, mode: str) -> None:
-    with Child(
-        "finance", "acp_stdio.demo.finance", "--issuer", idp.issuer, "--until-eof", env=ENVIRONMENT
-    ) as child:
+    with Child("finance", "acp_stdio.demo.finance", "--issuer", idp.issuer, "--until-eof", env=ENVIRONMENT) as child:
         url = child.facts()["url"]
         sarah = SignIn(idp, "sarah", url).tokens()["access_token"]
         intern = SignIn(idp, "intern", url).tokens()["access_token"]
@@ -334,9 +328,7 @@ def test_with_personal_tokens_the_log_names_the_person_and_the_backend_decides(i
 
 
 def test_only_an_access_token_of_this_issuer_for_this_server_gets_in(idp: Idp) -> None:
-    with Child(
-        "finance", "acp_stdio.demo.finance", "--issuer", idp.issuer, "--until-eof", env=ENVIRONMENT
-    ) as child:
+    with Child("finance", "acp_stdio.demo.finance", "--issuer", idp.issuer, "--until-eof", env=ENVIRONMENT) as child:
         url = child.facts()["url"]
         mine = SignIn(idp, "sarah", url).tokens()
         for_another = SignIn(idp, "sarah", "http://127.0.0.1:1/mcp").tokens()["access_token"]
@@ -355,9 +347,7 @@ def test_only_an_access_token_of_this_issuer_for_this_server_gets_in(idp: Idp) -
 
 
 def test_an_expired_token_no_longer_gets_in() -> None:
-    with Child(
-        "idp", "acp_stdio.demo.idp", "--access-seconds", "1", "--until-eof", env=ENVIRONMENT
-    ) as provider:
+    with Child("idp", "acp_stdio.demo.idp", "--access-seconds", "1", "--until-eof", env=ENVIRONMENT) as provider:
         idp = Idp(**provider.facts())
         with Child(
             "finance", "acp_stdio.demo.finance", "--issuer", idp.issuer, "--until-eof", env=ENVIRONMENT
