@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _NAME = "starts.json"
+MAX_TICKETS = 32
+"""The latest command lines; a host has one for each entry."""
 
 
 def cache_root(environ: "Mapping[str, str]") -> str:
@@ -81,7 +83,7 @@ def remember(argv: list[str], environ: "Mapping[str, str]", files: list[str], pa
         tickets = {}
     if tickets.get(key(argv, environ)) == ticket:
         return
-    tickets[key(argv, environ)] = ticket
+    tickets = dict(list(tickets.items())[-MAX_TICKETS:]) | {key(argv, environ): ticket}
     draft = f"{name}.{os.getpid()}.tmp"
     try:
         os.makedirs(root, mode=0o700, exist_ok=True)

@@ -1,6 +1,7 @@
 """The token and revocation endpoints: what we ask without a human, and what the answers mean."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -111,6 +112,10 @@ def request_token(
     return parse_token_response(answer)
 
 
+_B64TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+"""What a Bearer credential is made of (RFC 6750 section 2.1)."""
+
+
 def parse_token_response(answer: Answer) -> TokenResponse:
     """The token endpoint's answer as a value. Raises `TokenError`, which never quotes a token."""
     document = answer.json_object()
@@ -123,6 +128,8 @@ def parse_token_response(answer: Answer) -> TokenResponse:
     access_token, token_type = document.get("access_token"), document.get("token_type")
     if not isinstance(access_token, str) or not access_token or not isinstance(token_type, str):
         raise TokenError("misconfigured", "The identity provider's answer holds no access token.")
+    if not _B64TOKEN.fullmatch(access_token):
+        raise TokenError("misconfigured", "The identity provider issued an access token that no header can carry.")
     if token_type.lower() != "bearer":  # RFC 6749 section 7.1: a type we do not know must not be used
         raise TokenError("misconfigured", f"The identity provider issued a {plain(token_type, 40)} token.")
     scope = document.get("scope")

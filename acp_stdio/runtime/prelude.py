@@ -17,6 +17,8 @@ class Prelude:
     """What was read from the host, and which frame of it has been answered."""
 
     def __init__(self) -> None:
+        self.parent = os.getppid()
+        """Who started us. Looked at before anything is imported: a host can die within that time."""
         self.leftover = b""
         self.answered: bytes | None = None
 

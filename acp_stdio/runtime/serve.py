@@ -85,7 +85,9 @@ def serve(
             HelperTools(session_file, settings.state_dir, options, upstream.name),
             live,
         )
-        shell = Shell(relay, parts, lambda line, closed: Host(stdin, stdout, line, closed, played.leftover))
+        shell = Shell(
+            relay, parts, lambda line, closed: Host(stdin, stdout, line, closed, played.leftover), played.parent
+        )
         with _ended_by_signals(shell.stop, loop):
             why = await shell.serve()
         live.end()

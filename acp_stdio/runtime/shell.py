@@ -73,13 +73,14 @@ class Parts:
 class Shell:
     """One host, one upstream, until either end or a signal stops it."""
 
-    def __init__(self, relay: Relay, parts: Parts, open_host: OpenHost) -> None:
+    def __init__(self, relay: Relay, parts: Parts, open_host: OpenHost, parent: int) -> None:
+        """`parent`: the process id of who started us."""
         self._relay = relay
         self._parts = parts
         self._loop = asyncio.get_running_loop()
         self._closed = asyncio.Event()
         self._why = ""
-        self._parent = os.getppid()
+        self._parent = parent
         self._host = open_host(self._line, self.stop)
         self._calls = Calls(
             parts.connector, parts.target, parts.keeper, parts.trail, parts.who.context, lambda: relay.agent, self

@@ -178,7 +178,7 @@ class Stage:
             HelperTools(self.session_file, self.folder, [], "finance"),
             LiveFile(self.folder, "finance"),
         )
-        shell = Shell(relay, parts, lambda line, closed: Host(stdin, stdout, line, closed))
+        shell = Shell(relay, parts, lambda line, closed: Host(stdin, stdout, line, closed), os.getppid())
         with anyio.fail_after(PATIENCE * 2):
             async with anyio.create_task_group() as tasks:
 

@@ -76,3 +76,10 @@ def test_the_quick_way_to_the_cache_is_the_same_as_the_usual_one(
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     assert ticket.cache_root(environ) in {str(user_paths(environ).cache), str(user_paths(environ).cache.resolve())}
+
+
+def test_only_the_latest_command_lines_are_kept(known: dict[str, str], tmp_path: Path) -> None:
+    for number in range(100):
+        ticket.remember(["run", str(number)], known, [], str(tmp_path / "finance.handshakes.json"))
+    assert ticket.handshakes(["run", "99"], known) != {}
+    assert len(json.loads((tmp_path / "cache" / "starts.json").read_text())) <= ticket.MAX_TICKETS + 1
