@@ -86,6 +86,11 @@ def serve(
             live,
         )
         shell = Shell(
+            relay,
+            parts,
+            lambda line, closed: Host(stdin, stdout, line, closed, played.leftover),
+            played.parent,
+        )
             relay, parts, lambda line, closed: Host(stdin, stdout, line, closed, played.leftover), played.parent
         )
         with _ended_by_signals(shell.stop, loop):
