@@ -91,8 +91,6 @@ def serve(
             lambda line, closed: Host(stdin, stdout, line, closed, played.leftover),
             played.parent,
         )
-            relay, parts, lambda line, closed: Host(stdin, stdout, line, closed, played.leftover), played.parent
-        )
         with _ended_by_signals(shell.stop, loop):
             why = await shell.serve()
         live.end()
