@@ -16,6 +16,9 @@ from acp_stdio.errors import Failure
 from acp_stdio.identity.model import AccessToken
 from acp_stdio.tokens.messages import Request, Sent, decode_answer, encode_request, no_answer
 
+HOST_ERA: Final = "ACP_STDIO_HOST_ERA"
+"""Tells a `login` that `run` launches which era its host speaks; the other is not tried then."""
+MODERN, LEGACY = "modern", "legacy"
 BOUND: Final = 60.0
 """Seconds; the helper's own watchdog ends it earlier."""
 

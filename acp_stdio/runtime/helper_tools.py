@@ -13,7 +13,7 @@ import anyio
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import Session
 from acp_stdio.relay.lists import LOGIN_TOOL
-from acp_stdio.runtime.helper_process import own_command
+from acp_stdio.runtime.helper_process import HOST_ERA, LEGACY, MODERN, own_command
 from acp_stdio.tokens.endings import signed_out
 from acp_stdio.tokens.session_file import SessionFile
 from acp_stdio.vault.lock import FileLock
@@ -22,6 +22,8 @@ PATIENCE: Final = 180.0
 """Seconds that `acp_login` waits for the person; hosts give a tool four minutes."""
 TAB_EVERY: Final = 60.0
 """Seconds between two browser tabs of this user, however many processes ask."""
+INTRODUCTION: Final = 10.0
+"""Seconds that `acp_login` then waits until the server has been asked who this is and what it offers."""
 LOOK: Final = 0.2
 """Seconds between two looks at whether the person is done."""
 
@@ -38,11 +40,12 @@ class HelperTools:
         self._options = options
         self._upstream = upstream
 
-    async def run(self, tool: str, *, strange: bool) -> tuple[str, bool]:
-        """The tool's text, and whether it is an error. `strange`: the host has never seen the server's tools."""
+    async def run(self, tool: str, *, strange: bool, modern: bool = False) -> tuple[str, bool]:
+        """The tool's text, and whether it is an error. `strange`: the host has never seen the server's tools;
+        `modern`: which era it speaks."""
         try:
             if tool == LOGIN_TOOL:
-                return await self._login(strange=strange)
+                return await self._login(strange=strange, modern=modern)
             return self._status(), False
         except Failure as failure:
             return f"{failure.message} {failure.advice}".strip(), True
@@ -62,12 +65,13 @@ class HelperTools:
             f"Calls go to {self._upstream} in this person's name."
         )
 
-    async def _login(self, *, strange: bool) -> tuple[str, bool]:
+    async def _login(self, *, strange: bool, modern: bool) -> tuple[str, bool]:
         before = self._session_file.current()
         if before is not None and before.signed_in and before.account is not None:
             return f"Already signed in as {before.account.label}. Ask again.", False
         login = self._state_dir / "login.lock"
         turn = FileLock(self._state_dir / "login.opened.lock")
+        launched: subprocess.Popen[bytes] | None = None
         try:
             # Whoever finds the turn taken waits for the sign-in that its holder is launching.
             if turn.try_acquire() and not _held(login) and self._session_file.current() == before:
@@ -76,17 +80,24 @@ class HelperTools:
                         "A sign-in page was opened less than a minute ago. Wait a moment, then try again.",
                         True,
                     )
-                self._launch()
-            return await self._wait(before, lambda: _held(login), turn.release, strange=strange)
+                launched = self._launch(MODERN if modern else LEGACY)
+            return await self._wait(before, lambda: _held(login), turn.release, launched, strange=strange)
         finally:
             turn.release()
 
     async def _wait(
-        self, before: Session | None, running: Callable[[], bool], began_to: Callable[[], None], *, strange: bool
+        self,
+        before: Session | None,
+        running: Callable[[], bool],
+        began_to: Callable[[], None],
+        launched: "subprocess.Popen[bytes] | None",
+        *,
+        strange: bool,
     ) -> tuple[str, bool]:
-        """`began_to` is called once the sign-in is under way."""
+        """`began_to` is called once the sign-in is under way; `launched` is ours, where it is."""
         generation = before.generation if before is not None else 0
         began = time.monotonic()
+        done = 0.0
         seen_running = False
         while time.monotonic() - began < PATIENCE:
             await anyio.sleep(LOOK)
@@ -97,6 +108,9 @@ class HelperTools:
             if seen_running:
                 began_to()
             if signed_in and not busy and session is not None and session.account is not None:
+                done = done or time.monotonic()
+                if launched is not None and launched.poll() is None and time.monotonic() - done < INTRODUCTION:
+                    continue
                 return f"Signed in as {session.account.label}. {REOPEN if strange else 'Ask again.'}", False
             if not busy and (seen_running or time.monotonic() - began > 15):
                 return (
@@ -115,10 +129,11 @@ class HelperTools:
         os.utime(stamp)
         return True
 
-    def _launch(self) -> None:
+    def _launch(self, era: str) -> "subprocess.Popen[bytes]":
         """`acp-stdio login`, on its own: a host that ends one of its two copies of us does not end the sign-in."""
-        subprocess.Popen(
+        return subprocess.Popen(
             own_command("login", "--quiet", *self._options),
+            env={**os.environ, HOST_ERA: era},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -8,13 +8,13 @@ import json
 import os
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, Final
+from typing import IO, Any, Final, cast
 
 from acp_stdio import __version__
 from acp_stdio.runtime.compose import REHEARSAL
-from acp_stdio.runtime.helper_process import own_command
+from acp_stdio.runtime.helper_process import HOST_ERA, LEGACY, MODERN, own_command
 from acp_stdio.wire import methods
 
 BOUND: Final = 60.0
@@ -36,10 +36,14 @@ class Rehearsal:
 
 
 def rehearse(options: list[str], upstream: str) -> Rehearsal:
-    """Shakes hands in both eras and reads the lists. `options`: the flags and the one TARGET of `run`."""
+    """Shakes hands and reads the lists, in both eras where no host waits that speaks one of them.
+
+    `options`: the flags and the one TARGET of `run`.
+    """
     problem = ""
     tools = -1
-    for era in (_legacy, _modern):
+    host = os.environ.get(HOST_ERA, "")
+    for era in [play for name, play in ((LEGACY, _legacy), (MODERN, _modern)) if host in ("", name)]:
         with _Stage(options) as stage:
             try:
                 tools = max(tools, era(stage))
@@ -50,6 +54,11 @@ def rehearse(options: list[str], upstream: str) -> Rehearsal:
 
 class _Refused(Exception):
     """The upstream, or `run`, said no."""
+
+    def __init__(self, message: str, supported: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.supported = supported
+        """The versions that a server names which refused ours (MCP 2026-07-28, versioning)."""
 
 
 class _Stage:
@@ -86,7 +95,8 @@ class _Stage:
             if frame.get("id") == self._last and "method" not in frame:
                 if "result" in frame:
                     return frame["result"]
-                raise _Refused(frame["error"].get("message", "it answered with an error"))
+                error: dict[str, Any] = frame["error"]
+                raise _Refused(error.get("message", "it answered with an error"), _supported(error.get("data")))
         raise _Refused("the connection ended before an answer came")
 
     def tell(self, method: str) -> None:
@@ -107,6 +117,12 @@ class _Stage:
         return pipe
 
 
+def _supported(data: object) -> list[str]:
+    """The versions that a refusal names; none where it names none."""
+    named: object = cast("dict[str, object]", data).get("supported") if isinstance(data, dict) else None
+    return [str(version) for version in cast("list[object]", named)] if isinstance(named, list) else []
+
+
 def _legacy(stage: _Stage) -> int:
     greeting = stage.ask(
         methods.INITIALIZE,
@@ -124,7 +140,12 @@ def _modern(stage: _Stage) -> int:
             methods.META_CLIENT_INFO: _CLIENT,
         }
     }
-    greeting = stage.ask(methods.DISCOVER, meta)
+    try:
+        greeting = stage.ask(methods.DISCOVER, meta)
+    except _Refused as refused:
+        if methods.MODERN_VERSIONS[-1] not in refused.supported:
+            raise
+        greeting = stage.ask(methods.DISCOVER, meta)  # it does speak our version after all
     return _read_lists(stage, greeting.get("capabilities", {}), meta)
 
 

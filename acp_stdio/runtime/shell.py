@@ -192,7 +192,9 @@ class Shell:
         with anyio.CancelScope() as scope:
             self._helpers[command.call] = scope
             try:
-                text, error = await self._parts.helper_tools.run(command.tool, strange=self._relay.strange)
+                text, error = await self._parts.helper_tools.run(
+                    command.tool, strange=self._relay.strange, modern=self._relay.modern
+                )
             finally:
                 self._helpers.pop(command.call, None)
             self._look_at_session()
