@@ -7,6 +7,7 @@ import msgspec
 from acp_stdio.errors import Failure
 from acp_stdio.wire import frames, methods
 from acp_stdio.wire.ending import Ending
+from acp_stdio.wire.frames import Frame
 
 META_REASON: Final = "io.github.acp-stdio/reason"
 
@@ -130,3 +131,16 @@ def _scope_option(challenge: str) -> str:
     if not found or not all(c.isalnum() or c in " :/._-" for c in scope):
         return ""
     return "".join(f" --add-scope {word}" for word in scope.split())
+
+
+def named(frame: Frame, raw_id: bytes | None) -> Frame:
+    """The same error as the answer to this request."""
+    raw = b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (raw_id or b"null", bytes(frame.error or b"{}"))
+    return Frame(raw, None, raw_id or b"null", None, None, frame.error)
+
+
+def outcome_of(frame: Frame) -> str:
+    """The trail's word for an answer."""
+    if frame.error is not None:
+        return "error"
+    return "tool_error" if frame.result is not None and is_tool_error(frame.result) else "ok"

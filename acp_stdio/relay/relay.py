@@ -148,7 +148,7 @@ class Relay(Greeter):
         if row.id is None and row.method != methods.INITIALIZE:
             return []  # an answer to nothing that was asked here
         if frame.error is not None and frame.id in (None, b"null"):
-            frame = _named(frame, row.id)  # an error may come without the id that could not be read
+            frame = answers.named(frame, row.id)  # an error may come without the id that could not be read
         if frame.id is None or (row.key is not None and frames.id_key(frame.id) != row.key):
             return []  # an answer to another request: not for this call
         if row.purpose is Purpose.HANDSHAKE:
@@ -207,7 +207,7 @@ class Relay(Greeter):
             raw = self._list_answer(row, result) or raw
         if not waits:
             return commands
-        commands += self._settled(row, _outcome(frame), "", len(raw))
+        commands += self._settled(row, answers.outcome_of(frame), "", len(raw))
         return [*commands, ToHost(raw)]
 
     def _to_be_resumed(self, row: Row, ending: Ending, now: float) -> list[Command]:
@@ -230,7 +230,7 @@ class Relay(Greeter):
             except frames.BadFrame:
                 frame = None
             if frame is not None and frame.error is not None and self._era_fits(row, ending):
-                told = self.upstream_sent(row.call, _named(frame, row.id), now)
+                told = self.upstream_sent(row.call, answers.named(frame, row.id), now)
                 self._drop(row)
                 return told
         if row.method == methods.DISCOVER and ending.status in (400, 404, 405):
@@ -340,15 +340,3 @@ class Relay(Greeter):
             return []
         self._drop(row)
         return [ToHost(frames.answer(row.id, answers.tool_result(text, modern=self.modern, error=error)))]
-
-
-def _named(frame: Frame, raw_id: bytes | None) -> Frame:
-    """The same error as the answer to this request."""
-    raw = b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (raw_id or b"null", bytes(frame.error or b"{}"))
-    return Frame(raw, None, raw_id or b"null", None, None, frame.error)
-
-
-def _outcome(frame: Frame) -> str:
-    if frame.error is not None:
-        return "error"
-    return "tool_error" if frame.result is not None and answers.is_tool_error(frame.result) else "ok"
