@@ -3,17 +3,23 @@
 import json
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 import httpx2
 
 from acp_stdio import __version__
-from acp_stdio.oauth.http import ConnectionFailed, send_for_headers
+from acp_stdio.oauth.http import Answer, ConnectionFailed, send, send_for_headers
 from acp_stdio.settings import checks
 
 _TOKEN: Final = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"  # noqa: S105 - a token of RFC 9110
 _PIECE: Final = re.compile(rf'({_TOKEN})(?:\s*=\s*("(?:[^"\\]|\\.)*"|{_TOKEN}))?')
 _SCHEMES: Final = ("bearer", "dpop")
+_META: Final = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientCapabilities": {},
+    "io.modelcontextprotocol/clientInfo": {"name": "acp-stdio", "version": __version__},
+}
+_DISCOVER: Final = {"jsonrpc": "2.0", "id": 1, "method": "server/discover", "params": {"_meta": _META}}
 _INITIALIZE: Final = json.dumps(
     {
         "jsonrpc": "2.0",
@@ -27,6 +33,8 @@ _INITIALIZE: Final = json.dumps(
     }
 ).encode()
 _HEADERS: Final = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+_MODERN: Final = {**_HEADERS, "MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "server/discover"}
+_MODERN_ERRORS: Final = (-32020, -32021, -32022)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +46,28 @@ class Challenge:
 
 
 def ask(url: str, http: httpx2.Client) -> Challenge:
-    """Opens an MCP session without a token and reads the refusal. A session that it gets is ended.
+    """Asks what the server is, without a token, and reads the refusal; a server of the legacy era is asked
+    for a session, and one that it gives is ended.
 
     Raises `Failure(upstream_unreachable)`.
     """
     try:
-        status, headers = send_for_headers(http, "POST", url, _HEADERS, _INITIALIZE)
-        if session := headers.get("mcp-session-id"):
-            send_for_headers(http, "DELETE", url, {"Mcp-Session-Id": session})
+        answer = send(http, "POST", url, document=_DISCOVER, headers=_MODERN)
+        status, headers = answer.status, answer.headers
+        if _of_legacy_era(answer):
+            status, headers = send_for_headers(http, "POST", url, _HEADERS, _INITIALIZE)
+            if session := headers.get("mcp-session-id"):
+                send_for_headers(http, "DELETE", url, {"Mcp-Session-Id": session})
     except ConnectionFailed as error:
         raise error.failure("upstream_unreachable") from None
     return parse_challenge(headers.get("www-authenticate", "")) if status == 401 else Challenge()
+
+
+def _of_legacy_era(answer: Answer) -> bool:
+    """A 4xx to a modern request without a modern error in it (MCP 2026-07-28, streamable-http)."""
+    error: object = (answer.json_object() or {}).get("error")
+    code = cast("dict[str, object]", error).get("code") if isinstance(error, dict) else None
+    return answer.status in (400, 404, 405) and code not in _MODERN_ERRORS
 
 
 def parse_challenge(header: str) -> Challenge:

@@ -124,16 +124,17 @@ def send(
     *,
     document: Mapping[str, Any] | None = None,
     basic: tuple[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Answer:
     """One request, one complete answer of at most `BODY_LIMIT` bytes, whatever its status.
 
     A list in `form` is a repeated parameter (RFC 8707 section 2); `document` is sent as JSON;
-    `basic` are user and password (RFC 7617).
+    `basic` are user and password (RFC 7617); `headers` are further ones.
 
     Raises `ConnectionFailed`. A plain http address that is not of this machine is not asked.
     """
     started = time.monotonic()
-    accept = {"Accept": "application/json"}
+    accept = {"Accept": "application/json", **(headers or {})}
     with (
         _sending(url),
         http.stream(method, url, data=form, json=document, headers=accept, auth=basic) as response,
