@@ -178,10 +178,10 @@ class Desk:
     def _list_answer(self, row: Row, result: bytes) -> bytes | None:
         if row.method != methods.TOOLS_LIST:
             return None
-        if self.modern:
-            self._modern_headers.learn(result)
-        merged = lists.with_helpers(result) if self._helpers else None
-        return None if merged is None else frames.answer(row.id or b"null", merged)
+        shown = self._modern_headers.learn(result) if self.modern else result
+        if self._helpers:
+            shown = lists.with_helpers(shown) or shown
+        return None if shown is result else frames.answer(row.id or b"null", shown)
 
     def _made_up_initialize(self) -> bytes:
         known = next((v for k, v in self._catalogue.items() if k.startswith("initialize ") and v != NO_ERA), None)

@@ -16,15 +16,13 @@ class _Tool(msgspec.Struct):
     inputSchema: Raw
 
 
-class _ToolsResult(msgspec.Struct):
-    tools: list[_Tool]
-
-
 class _CallParams(msgspec.Struct):
     arguments: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
 
-_tools = msgspec.json.Decoder(_ToolsResult)
+_tool = msgspec.json.Decoder(_Tool)
+_members = msgspec.json.Decoder(dict[str, Raw])
+_items = msgspec.json.Decoder(list[Raw])
 _call_params = msgspec.json.Decoder(_CallParams)
 
 
@@ -34,21 +32,37 @@ class ModernHeaders:
     def __init__(self) -> None:
         self._annotated: dict[str, dict[headers.Path, str]] = {}
 
-    def learn(self, tools_result: bytes) -> None:
-        """Reads the annotations of one page of `tools/list`; a tool with invalid ones gets no headers."""
-        if b"x-mcp-header" not in tools_result:
-            return
+    def learn(self, tools_result: bytes) -> bytes:
+        """Reads the annotations of one page of `tools/list`.
+
+        Returns the page, without the tools whose annotations break the rules: a host must not be offered
+        them (MCP 2026-07-28, server/tools), and hosts on stdio do not look.
+        """
+        if headers.ANNOTATION.encode() not in tools_result:
+            return tools_result
         try:
-            tools = _tools.decode(tools_result).tools
-        except (msgspec.MsgspecError, RecursionError):
-            return
-        for tool in tools:
-            try:
-                found = headers.header_annotations(msgspec.json.decode(tool.inputSchema))
-            except (headers.InvalidAnnotation, msgspec.MsgspecError, RecursionError):
-                continue
-            if found:
-                self._annotated[tool.name] = found
+            members = _members.decode(tools_result)
+            tools = _items.decode(members["tools"])
+        except (msgspec.MsgspecError, KeyError, RecursionError):
+            return tools_result
+        kept = [bytes(tool) for tool in tools if self._may_be_offered(tool)]
+        if len(kept) == len(tools):
+            return tools_result
+        members["tools"] = Raw(b"[" + b",".join(kept) + b"]")
+        return msgspec.json.encode(members)
+
+    def _may_be_offered(self, raw: Raw) -> bool:
+        try:
+            tool = _tool.decode(raw)
+            found = headers.header_annotations(msgspec.json.decode(tool.inputSchema))
+        except headers.InvalidAnnotation:
+            return False
+        except (msgspec.MsgspecError, AttributeError, RecursionError):
+            return True  # not a tool as we know it: it passes through
+        self._annotated.pop(tool.name, None)
+        if found:
+            self._annotated[tool.name] = found
+        return True
 
     def of(self, method: str, view: RequestView, params: Raw | None) -> Headers:
         """All headers of one request but the token's."""
