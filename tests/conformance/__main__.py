@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Mapping
 
-from tests.conformance import scorecard, server_leg, suite
+from tests.conformance import client_leg, scorecard, server_leg, suite
 from tests.conformance.suite import Leg, Verdict
 
 Verdicts = Mapping[tuple[Leg, str], Mapping[str, Verdict]]
@@ -17,6 +17,9 @@ def verdicts(legs: list[Leg]) -> Verdicts:
         with server_leg.signed_in_front() as (url, _):
             for revision in suite.REVISIONS:
                 found["server", revision] = server_leg.verdicts(url, revision)
+    if "client" in legs:
+        for revision in suite.REVISIONS:
+            found["client", revision] = client_leg.verdicts(revision)
     return found
 
 

@@ -7,6 +7,7 @@ from tests.conformance.suite import ROOT, Leg, Verdict
 
 BEGIN = "<!-- The scorecard is written by scripts/conformance --readme -->"
 END = "<!-- end of the scorecard -->"
+_LIST = "tests/conformance/expected_failures.toml"
 _TITLES: dict[Leg, str] = {
     "server": "As a server: the suite's client reaches a server through `acp-stdio run`",
     "client": "As a client: a host reaches the suite's servers through `acp-stdio run`",
@@ -38,7 +39,8 @@ def table(found: Verdicts) -> str:
     """The README's table; only legs that were run."""
     legs: list[Leg] = [leg for leg in suite.LEGS if any(leg == name for name, _ in found)]
     rows = [
-        f"| MCP conformance suite {suite.version()}, required scenarios | {' | '.join(suite.REVISIONS)} |",
+        f"| MCP conformance suite {suite.version()}, required scenarios ([what fails, and why]({_LIST})) "
+        f"| {' | '.join(suite.REVISIONS)} |",
         f"|---|{'---|' * len(suite.REVISIONS)}",
         *(
             f"| {_TITLES[leg]} | {' | '.join(_score(found[leg, revision]) for revision in suite.REVISIONS)} |"

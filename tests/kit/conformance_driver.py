@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from tests.kit.host import MODERN, RawHost, reason_of, text_of
 from tests.kit.scene import eventually, processes_below
@@ -166,6 +166,13 @@ PLAYS: dict[str, Callable[[Host], None]] = {
 """All others are played by `call_all`."""
 
 
+def read(url: str) -> Any:
+    """What an administrator looks up, or sets, before anybody signs in."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=30) as answer:
+        return json.load(answer)
+
+
 def machine_for(scenario: str, home: Path, url: str, context: Json) -> Machine:
     """A machine configured as a company would do it for such a server."""
     curl = {"BROWSER": "curl -sL -o /dev/null"}
@@ -173,14 +180,24 @@ def machine_for(scenario: str, home: Path, url: str, context: Json) -> Machine:
         secret = home / "client.secret"
         secret.touch(0o600)
         secret.write_text(context["client_secret"])
-        lines = f'client_id = "{context["client_id"]}"\nclient_secret_ref = "file:{secret}"'
-        return DiscoveringMachine(home, "", url, identity=lines, upstream_lines=UNNAMED, extra_environment=curl)
+        parts = urlsplit(url)
+        (issuer,) = read(f"{parts.scheme}://{parts.netloc}/.well-known/oauth-protected-resource{parts.path}")[
+            "authorization_servers"
+        ]
+        return Machine(
+            home,
+            issuer,
+            url,
+            client_id=context["client_id"],
+            identity=f'client_secret_ref = "file:{secret}"',
+            upstream_lines=UNNAMED,
+            extra_environment=curl,
+        )
     if scenario.startswith("auth/"):
         lines = f'client_metadata_url = "{METADATA_URL}"'
         return DiscoveringMachine(home, "", url, identity=lines, upstream_lines=UNNAMED, extra_environment=curl)
     issuer = os.environ["ACP_TEST_ISSUER"]
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    opener.open(f"{issuer}/_resource?{urlencode({'uri': url})}", timeout=30).close()
+    read(f"{issuer}/_resource?{urlencode({'uri': url})}")
     return Machine(home, issuer, url)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Generator
 
 import pytest
 
-from tests.conformance import server_leg, suite
+from tests.conformance import client_leg, server_leg, suite
 from tests.kit import leaks
 from tests.kit.oidc_provider import OidcProvider
 
@@ -26,3 +26,8 @@ def test_whoever_speaks_to_a_server_through_us_finds_all_that_its_revision_requi
     leaks.remember(*provider.issued())
     assert suite.surprises(verdicts, suite.expected_failures("server", revision)) == []
     assert all(verdict.passed for verdict in verdicts.values() if verdict.required)
+
+
+@pytest.mark.parametrize("revision", suite.REVISIONS)
+def test_a_server_finds_in_us_the_client_that_its_revision_requires(revision: str) -> None:
+    assert suite.surprises(client_leg.verdicts(revision), suite.expected_failures("client", revision)) == []

@@ -1,0 +1,50 @@
+"""The suite's client scenarios: a scripted host, `acp-stdio run`, the suite's servers behind it."""
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from tests.conformance.suite import ROOT, Verdict, read, requirements, run
+from tests.kit.oidc_provider import oidc_provider
+
+AT_ONCE = 2
+"""Scenarios side by side, each with its own server; more would only wait for one another."""
+DRIVER = f"{sys.executable} -m tests.kit.conformance_driver"
+
+
+def verdicts(revision: str) -> dict[str, Verdict]:
+    """Runs every scenario of a revision."""
+    wanted = requirements("client", revision)
+    names = (*wanted.required, *wanted.unscored)
+    with (
+        tempfile.TemporaryDirectory(prefix="acp-stdio-conformance-") as folder,
+        oidc_provider() as provider,
+        ThreadPoolExecutor(AT_ONCE) as pool,
+    ):
+
+        def play(name: str) -> str:
+            """How it ended, where the suite calls that a failure."""
+            words = ("--scenario", name, "--spec-version", revision, "--force", "-o", folder)
+            done = run(
+                "client", "--command", DRIVER, *words, env={"ACP_TEST_ISSUER": provider.issuer, "PYTHONPATH": str(ROOT)}
+            )
+            return "" if done.returncode == 0 else _last_line(Path(folder), name)
+
+        endings = dict(zip(names, pool.map(play, names), strict=True))
+        found = read(Path(folder), wanted, "client")
+    return {name: _ended(verdict, endings[name]) for name, verdict in found.items()}
+
+
+def _ended(verdict: Verdict, ending: str) -> Verdict:
+    """The suite also fails a scenario whose checks hold but whose client gave up, except where it should."""
+    return replace(verdict, complaints=(*verdict.complaints, f"the host ended: {ending}")) if ending else verdict
+
+
+def _last_line(folder: Path, name: str) -> str:
+    said: Sequence[str] = [
+        line for path in folder.glob(f"{name}-2*/stderr.txt") for line in path.read_text().splitlines() if line.strip()
+    ]
+    return said[-1] if said else "without a word"
