@@ -159,7 +159,7 @@ class Loopback:
         if len(states) != 1 or not hmac.compare_digest(states[0].encode(), self._state.encode()):
             return pages.not_ours("Use the tab that `acp-stdio login` opened."), "", None
         if not self._once.acquire(blocking=False):
-            return pages.not_ours("This answer was used already.", 410), "", None
+            return pages.elsewhere(), "", None
         taken, sent = Taken(parameters), threading.Event()
         self._owed.append(sent)
         self._answers.put(taken)

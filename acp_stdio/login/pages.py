@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from dataclasses import dataclass
 from html import escape
 from typing import Final
@@ -18,6 +19,7 @@ background:var(--card);border:1px solid var(--line);border-top:4px solid var(--t
 main.ok{--tone:var(--ok)}main.bad{--tone:var(--bad)}
 h1{margin:0 0 .6rem;font-size:1.35rem;line-height:1.3;overflow-wrap:anywhere}
 p{margin:.5rem 0;overflow-wrap:anywhere}.next{font-weight:600}
+code{font:.92em ui-monospace,Menlo,Consolas,monospace;padding:.1em .35em;background:var(--bg);border-radius:4px}
 small{display:block;margin-top:1.6rem;color:var(--soft);font-size:.82rem}
 """
 # The code and state leave the address bar and the history entry; they are spent by now anyway.
@@ -43,6 +45,11 @@ HEADERS: Final[tuple[tuple[str, str], ...]] = (
 """Sent with every page of the listener."""
 
 
+def _marked(text: str) -> str:
+    """The text as HTML, with what the terminal puts between backticks as code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """What the person reads; every text is escaped when it is rendered."""
@@ -59,7 +66,7 @@ class Page:
     def render(self) -> bytes:
         """The page as UTF-8 HTML that loads nothing from anywhere."""
         paragraphs = "".join(
-            f"<p{attribute}>{escape(text)}</p>\n"
+            f"<p{attribute}>{_marked(text)}</p>\n"
             for text, attribute in ((self.text, ""), (self.next_step, ' class="next"'))
             if text
         )
@@ -81,6 +88,16 @@ def signed_in(label: str) -> Page:
 def failed(message: str, advice: str) -> Page:
     """The page of a sign-in that came to nothing."""
     return Page("You are not signed in.", message, advice, status=400)
+
+
+def elsewhere() -> Page:
+    """The page of a tab that comes second: another one has brought the answer and shows how it went."""
+    return Page(
+        "This sign-in was answered in another tab.",
+        "Nothing was done here; the other tab and the terminal say how it went.",
+        "You can close this tab.",
+        status=410,
+    )
 
 
 def not_ours(text: str, status: int = 400) -> Page:
