@@ -10,8 +10,8 @@ from pathlib import Path
 from tests.conformance.suite import ROOT, Verdict, read, requirements, run
 from tests.kit.oidc_provider import oidc_provider
 
-AT_ONCE = 2
-"""Scenarios side by side, each with its own server; more would only wait for one another."""
+AT_ONCE = 3
+"""Scenarios side by side, each with its own server; each waits for others half of its time."""
 DRIVER = f"{sys.executable} -m tests.kit.conformance_driver"
 
 
