@@ -5,27 +5,34 @@ tokens, with PyJWT for the signatures. Messages name what was expected and found
 """
 
 import base64
+import contextlib
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn, cast
+from typing import Any, Final, NoReturn
 
 import jwt
 
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import Account
+from acp_stdio.identity.signed import (
+    NotProven,
+    check_issuer,
+    check_times,
+    first_text,
+    listed,
+    media_type,
+    shown,
+    text,
+    verified,
+)
+from acp_stdio.identity.signed import audiences as audiences_of
 from acp_stdio.secrets import Secret
 
-ALGORITHMS: Final = frozenset(
-    {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
-)
-"""Asymmetric only: with HS* a public key would do as the secret, and `none` is no signature."""
 LEEWAY: Final = 60.0
 """Seconds by which clocks may differ."""
 
-_END_OF_TIME: Final = 1e12
-"""Seconds; nothing near it is a date, and neither are infinity and NaN, which JSON parsers let in."""
 _CLOCK: Final = "Check this computer's date and time."
 _PROVIDER: Final = "Check `issuer`, `client_id` and `audience` in the configuration with whoever runs the provider."
 _AGAIN: Final = "Run `acp-stdio login --force` and sign in with the right account."
@@ -65,15 +72,14 @@ def verify_id_token(
     it answers another sign-in.
     """
     header, claims = _verified(token, "ID token", keys, algorithms)
-    if str(header.get("typ", "")).lower().removeprefix("application/") == "at+jwt":
+    if media_type(header) == "at+jwt":
         _refuse("ID token", "it is an access token")
-    _check_issuer(claims, issuers, "ID token")
-    _check_times(claims, now, leeway, "ID token")
-    audiences = _audiences(claims)
+    _check(claims, issuers, now, leeway, "ID token")
+    found = audiences_of(claims)
     azp = claims.get("azp")
-    if client_id not in audiences or (azp is None and len(audiences) > 1) or azp not in (None, client_id):
-        found = f"{_list(audiences)}, azp {azp}" if azp is not None else _list(audiences)
-        _refuse("ID token", f"it is for {found}, expected {client_id}")
+    if client_id not in found or (azp is None and len(found) > 1) or azp not in (None, client_id):
+        names = f"{listed(found)}, azp {azp}" if azp is not None else listed(found)
+        _refuse("ID token", f"it is for {names}, expected {client_id}")
     if nonce is not None and not _same(claims.get("nonce"), nonce):
         raise Failure("denied", "The ID token belongs to another sign-in (nonce).", "Sign in again.")
     at_hash = claims.get("at_hash")
@@ -106,25 +112,24 @@ def verify_access_token(
     """
     needed = tuple(scopes)
     _, claims = _verified(token, "access token", keys, algorithms, audience=not needed)
-    _check_issuer(claims, issuers, "access token")
-    _check_times(claims, now, leeway, "access token")
-    expected, found = tuple(audiences), _audiences(claims)
+    _check(claims, issuers, now, leeway, "access token")
+    expected, found = tuple(audiences), audiences_of(claims)
     if needed and "aud" not in claims:
         _check_purpose(claims, needed, names)
     elif not set(expected) & set(found):
-        _refuse("access token", f"it is for {_list(found)}, expected {_list(expected)}")
+        _refuse("access token", f"it is for {listed(found)}, expected {listed(expected)}")
     client = next((claims[name] for name in names.client if name in claims), client_id)
     if client != client_id:
-        _refuse("access token", f"it was issued to the client {_shown(client)}, not to {client_id}")
+        _refuse("access token", f"it was issued to the client {shown(client)}, not to {client_id}")
     if account is None:
         return claims
     theirs = names.token_key or names.key
-    if all(_text(claims, name) for name in theirs):
-        same = "/".join(_text(claims, name) for name in theirs) == account.key
+    if all(text(claims, name) for name in theirs):
+        same = "/".join(text(claims, name) for name in theirs) == account.key
     else:
         same = claims["sub"] == account.sub
     if not same:
-        raise _another(next((text for name in names.label if (text := _text(claims, name))), "somebody else"), account)
+        raise _another(first_text(claims, names.label) or "somebody else", account)
     return claims
 
 
@@ -134,28 +139,28 @@ def check_same_person(claims: Mapping[str, Any], account: Account, names: ClaimN
     Raises `Failure(denied)`.
     """
     if _key(claims, names) != account.key:
-        who = next((text for name in names.label if (text := _text(claims, name))), "somebody else")
+        who = first_text(claims, names.label) or "somebody else"
         raise _another(who, account)
 
 
 def _another(who: object, account: Account) -> Failure:
-    said = f"The provider issued a token of {_shown(who)}, but {account.label} is signed in."
+    said = f"The provider issued a token of {shown(who)}, but {account.label} is signed in."
     return Failure("denied", said, _AGAIN)
 
 
 def _check_purpose(claims: Mapping[str, Any], needed: Iterable[str], names: ClaimNames) -> None:
     """A token without `aud` is for whoever has these scopes, and shall not be mistaken for an ID token."""
-    granted = _text(claims, "scope").split()
+    granted = text(claims, "scope").split()
     missing = [scope for scope in needed if scope not in granted]
     if missing:
-        _refuse("access token", f"it has no aud and not the scope {_list(missing)} that would say what it is for")
+        _refuse("access token", f"it has no aud and not the scope {listed(missing)} that would say what it is for")
     if not any(name in claims for name in names.client) or claims.get("token_use", "access") != "access":
         _refuse("access token", "it has no aud and does not say that it is an access token of this client")
 
 
 def account_from_claims(claims: Mapping[str, Any], names: ClaimNames) -> Account:
     """The person that verified ID token `claims` are about. Raises `Failure(configuration_invalid)`."""
-    missing = [name for name in names.key if not _text(claims, name)]
+    missing = [name for name in names.key if not text(claims, name)]
     if missing:
         raise Failure(
             "configuration_invalid",
@@ -164,14 +169,14 @@ def account_from_claims(claims: Mapping[str, Any], names: ClaimNames) -> Account
         )
     email = _email(claims, names)
     unproven = {"email"} if _unverified(claims) else set[str]()
-    label = next((text for name in names.label if name not in unproven and (text := _text(claims, name))), "")
+    label = first_text(claims, (name for name in names.label if name not in unproven))
     return Account(
         key=_key(claims, names),
-        label=_shown(label or claims["sub"]),
+        label=shown(label or claims["sub"]),
         sub=claims["sub"],
         issuer=claims["iss"],
-        email=_shown(email),
-        tenant=_text(claims, names.tenant),
+        email=shown(email),
+        tenant=text(claims, names.tenant),
     )
 
 
@@ -191,7 +196,7 @@ def check_required_account(claims: Mapping[str, Any], require_account: Mapping[s
             found = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
             matches = value is not None and found == wanted
         if not matches:
-            has = _shown(found) if found else "none"
+            has = shown(found) if found else "none"
             if name == "domain" and _unverified(claims):
                 has = "an address that the provider has not verified"
             raise Failure(
@@ -204,83 +209,31 @@ def check_required_account(claims: Mapping[str, Any], require_account: Mapping[s
 def _verified(
     token: Secret, what: str, keys: jwt.PyJWKSet, algorithms: Iterable[str], *, audience: bool = True
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Header and claims of a token with a good signature and the claims that every token must have."""
-    allowed = ALGORITHMS & (set(algorithms) or ALGORITHMS)
+    with _said_of(what):
+        return verified(token.reveal(), keys, algorithms, audience=audience)
+
+
+def _check(claims: Mapping[str, Any], issuers: Iterable[str], now: float, leeway: float, what: str) -> None:
+    with _said_of(what):
+        check_issuer(claims, issuers)
+        check_times(claims, now, leeway)
+
+
+@contextlib.contextmanager
+def _said_of(what: str) -> Generator[None]:
+    """Tells the person which token was not believed."""
     try:
-        header = jwt.get_unverified_header(token.reveal())
-    except jwt.PyJWTError:
-        _refuse(what, "it is not a JWT")
-    algorithm = header.get("alg")
-    if not isinstance(algorithm, str) or algorithm not in allowed:
-        _refuse(what, f"it is signed with {_shown(algorithm)}, expected {_list(sorted(allowed))}")
-    key = _key_for(header, keys, what)
-    try:
-        # Times, issuer and audience are checked by us: against the given time, and with both sides named.
-        claims = jwt.decode(
-            token.reveal(),
-            key.key,
-            algorithms=[algorithm],
-            options={
-                "require": ["iss", *(["aud"] if audience else []), "exp", "iat", "sub"],
-                "verify_exp": False,
-                "verify_iat": False,
-                "verify_nbf": False,
-                "verify_iss": False,
-                "verify_aud": False,
-            },
-        )
-    except jwt.MissingRequiredClaimError as error:
-        _refuse(what, f"it has no {error.claim}")
-    except (jwt.PyJWTError, TypeError, ValueError):
-        _refuse(what, "its signature is not the provider's")
-    if not _text(claims, "sub"):
-        _refuse(what, "its sub is empty")
-    return header, claims
-
-
-def _key_for(header: Mapping[str, Any], keys: jwt.PyJWKSet, what: str) -> jwt.PyJWK:
-    algorithm, kid = header["alg"], header.get("kid")
-    family = {"R": "RSA", "P": "RSA", "E": "EC"}[algorithm[0]] if algorithm != "EdDSA" else "OKP"
-    usable = [key for key in keys.keys if key.key_type == family and key.public_key_use in (None, "sig")]
-    named = [key for key in usable if kid is None or key.key_id == kid]
-    if len(named) != 1:  # several without a kid: guessing among keys is not a proof
-        _refuse(what, f"it is signed with a key that the provider does not publish (kid {_shown(kid)})")
-    return named[0]
-
-
-def _check_issuer(claims: Mapping[str, Any], issuers: Iterable[str], what: str) -> None:
-    tenant = _text(claims, "tid")
-    expected = [issuer.replace("{tenantid}", tenant) if tenant else issuer for issuer in issuers]
-    if claims["iss"] not in expected:
-        _refuse(what, f"it comes from {_shown(claims['iss'])}, expected {_list(expected)}")
-
-
-def _check_times(claims: Mapping[str, Any], now: float, leeway: float, what: str) -> None:
-    for name in ("exp", "iat", "nbf"):
-        value = claims.get(name, 0)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < _END_OF_TIME:
-            _refuse(what, f"its {name} is not a time")
-    if now >= claims["exp"] + leeway:
-        _refuse(what, f"it expired {now - claims['exp']:.0f} s ago by this computer's clock", _CLOCK)
-    ahead = max(claims["iat"], claims.get("nbf", 0)) - now
-    if ahead > leeway:
-        _refuse(what, f"it is valid only in {ahead:.0f} s by this computer's clock", _CLOCK)
-
-
-def _audiences(claims: Mapping[str, Any]) -> tuple[str, ...]:
-    value: object = claims.get("aud")
-    if isinstance(value, str):
-        return (value,)
-    items = cast("list[object]", value) if isinstance(value, list) else []
-    return tuple(item for item in items if isinstance(item, str))
+        yield
+    except NotProven as error:
+        _refuse(what, error.why, _CLOCK if error.clock else _PROVIDER)
 
 
 def _email(claims: Mapping[str, Any], names: ClaimNames) -> str:
     for name in names.email:
         if name == "email" and _unverified(claims):
             continue
-        if text := _text(claims, name):
-            return text
+        if found := text(claims, name):
+            return found
     return ""
 
 
@@ -290,7 +243,7 @@ def _unverified(claims: Mapping[str, Any]) -> bool:
 
 
 def _key(claims: Mapping[str, Any], names: ClaimNames) -> str:
-    return "/".join(_text(claims, name) for name in names.key)
+    return "/".join(text(claims, name) for name in names.key)
 
 
 def _hash(header: Mapping[str, Any], access_token: Secret) -> str:
@@ -303,21 +256,6 @@ def _hash(header: Mapping[str, Any], access_token: Secret) -> str:
 
 def _same(value: object, expected: str) -> bool:
     return isinstance(value, str) and hmac.compare_digest(value.encode(), expected.encode())
-
-
-def _text(claims: Mapping[str, Any], name: str) -> str:
-    value = claims.get(name) if name else None
-    return value if isinstance(value, str) else ""
-
-
-def _shown(value: object) -> str:
-    """A claim's value, fit for a terminal and a log line."""
-    text = "".join(c for c in str(value) if c.isprintable())
-    return text if len(text) <= 200 else text[:199] + "…"
-
-
-def _list(values: Iterable[str]) -> str:
-    return " or ".join(_shown(value) for value in values) or "nobody"
 
 
 def _refuse(what: str, why: str, advice: str = _PROVIDER) -> NoReturn:
