@@ -20,6 +20,7 @@ from acp_stdio.relay.relay import Relay
 from acp_stdio.runtime.helper_process import HelperProcess
 from acp_stdio.runtime.helper_tools import HelperTools
 from acp_stdio.runtime.keeper import Keeper
+from acp_stdio.runtime.lane import LaneParts
 from acp_stdio.runtime.live import LiveFile
 from acp_stdio.runtime.log import log_to
 from acp_stdio.runtime.memory import Memory
@@ -74,20 +75,19 @@ def serve(
         origin, target = origin_and_target(upstream.url)
         keeper = Keeper(request, session_file, settings.identity.recheck_identity, loop, helper)
         who = Who(keeper, upstream.name)
-        parts = Parts(
-            upstream.name,
-            target,
-            AuthorizedConnector(connect(origin, settings.network), origin, upstream.name),
-            keeper,
-            Trail(settings.audit.path or settings.state_dir / "audit"),
-            Memory(catalogue, catalogue_file, who.is_signed_in),
-            who,
-            HelperTools(session_file, settings.state_dir, options, upstream.name),
-            live,
-        )
+        trail = Trail(settings.audit.path or settings.state_dir / "audit")
         shell = Shell(
             relay,
-            parts,
+            LaneParts(
+                upstream.name,
+                target,
+                AuthorizedConnector(connect(origin, settings.network), origin, upstream.name),
+                keeper,
+                trail,
+                Memory(catalogue, catalogue_file, who.is_signed_in),
+                who,
+            ),
+            Parts(trail, HelperTools(session_file, settings.state_dir, options, upstream.name), live),
             lambda line, closed: Host(stdin, stdout, line, closed, played.leftover),
             played.parent,
         )

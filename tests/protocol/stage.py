@@ -24,6 +24,7 @@ from acp_stdio.runtime import keeper as keeper_module
 from acp_stdio.runtime.helper_process import HelperProcess
 from acp_stdio.runtime.helper_tools import HelperTools
 from acp_stdio.runtime.keeper import Keeper
+from acp_stdio.runtime.lane import LaneParts
 from acp_stdio.runtime.live import LiveFile
 from acp_stdio.runtime.memory import Memory
 from acp_stdio.runtime.shell import Parts, Shell
@@ -166,19 +167,21 @@ class Stage:
             loop,
             self._start_helper(),
         )
-        who = Who(keeper, "finance")
-        parts = Parts(
+        lane = LaneParts(
             "finance",
             "/mcp",
             AuthorizedConnector(self.connector, ORIGIN, "finance"),
             keeper,
             self.trail,
             Memory({}, CatalogueFile(self.folder / "cache", "finance", ORIGIN), lambda: False),
-            who,
+            Who(keeper, "finance"),
+        )
+        parts = Parts(
+            self.trail,
             HelperTools(self.session_file, self.folder, [], "finance"),
             LiveFile(self.folder, "finance"),
         )
-        shell = Shell(relay, parts, lambda line, closed: Host(stdin, stdout, line, closed), os.getppid())
+        shell = Shell(relay, lane, parts, lambda line, closed: Host(stdin, stdout, line, closed), os.getppid())
         with anyio.fail_after(PATIENCE * 2):
             async with anyio.create_task_group() as tasks:
 

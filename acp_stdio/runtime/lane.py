@@ -1,0 +1,210 @@
+"""One upstream at work: carries out what its mind decides, on the event loop of the shell."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import anyio
+
+from acp_stdio.audit.trail import Trail
+from acp_stdio.errors import Failure
+from acp_stdio.relay.commands import (
+    Abort,
+    Command,
+    EndSession,
+    Learn,
+    OpenStream,
+    Post,
+    RunHelper,
+    Settle,
+    ToHost,
+    Wake,
+    Withdraw,
+)
+from acp_stdio.relay.mind import Mind
+from acp_stdio.runtime.calls import Calls
+from acp_stdio.runtime.helper_process import HelperProcess
+from acp_stdio.runtime.keeper import Keeper
+from acp_stdio.runtime.memory import Memory
+from acp_stdio.runtime.who import Who
+from acp_stdio.tokens.endings import ended_or_changed
+from acp_stdio.upstream.attach import AuthorizedConnector
+from acp_stdio.wire import frames
+from acp_stdio.wire.ending import Ending
+from acp_stdio.wire.frames import Frame
+
+TICK: Final = 1.0
+"""Seconds between two looks at the mind's deadlines, while it has any."""
+GOODBYE: Final = 0.25
+"""Seconds that the end of the session may take, then that of the connections, then that of a token helper.
+
+The whole shutdown has 1.5, of which `shell.WATCH` may have passed before the host's death was noticed.
+"""
+
+log = logging.getLogger(__name__)
+
+
+class HostEnd(Protocol):
+    """What a lane may do towards the host."""
+
+    def to_host(self, raw: bytes, /) -> None:
+        """Writes one frame."""
+        ...
+
+    def run_helper(self, command: RunHelper) -> None:
+        """Runs one of our own tools, and tells its end."""
+        ...
+
+    def stop_helper(self, call: int) -> None:
+        """Nobody waits for it any more; nothing happens where none runs."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LaneParts:
+    """What a lane works with; made by `runtime.serve`."""
+
+    upstream: str
+    target: str
+    """Path and query of the upstream's URL."""
+    connector: AuthorizedConnector
+    keeper: Keeper
+    trail: Trail
+    """The process's own; all lanes write the same."""
+    memory: Memory
+    who: Who
+
+
+class Lane:
+    """Everything of one upstream in this process: its mind, calls, token, person and memory."""
+
+    def __init__(self, mind: Mind, parts: LaneParts, host: HostEnd) -> None:
+        self.mind = mind
+        self._parts = parts
+        self._loop = asyncio.get_running_loop()
+        self._calls = Calls(
+            parts.connector, parts.target, parts.keeper, parts.trail, parts.who.context, lambda: mind.agent, self
+        )
+        self._host = host
+        self._ticking: asyncio.TimerHandle | None = None
+        self._do: dict[type[Any], Callable[[Any], None]] = {
+            ToHost: lambda command: host.to_host(command.raw),
+            Post: self._calls.post,
+            Settle: self._calls.settle,
+            Abort: self._abort,
+            Withdraw: lambda command: self._calls.withdraw(command.call),
+            OpenStream: self._calls.open_stream,
+            EndSession: self._calls.end_session,
+            RunHelper: host.run_helper,
+            Learn: lambda _: parts.memory.learned(),
+            Wake: self._wake_up,
+        }
+
+    # -- the host ---------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """See `Relay.reach_out`."""
+        self._carry_out(self.mind.reach_out(self._loop.time()))
+
+    def host_sent(self, frame: Frame) -> None:
+        """See `Relay.host_sent`."""
+        self.look_at_session()  # another person may have signed in: the mind must know before this frame
+        self._carry_out(self.mind.host_sent(frame, self._loop.time()))
+
+    def host_sent_garbage(self, problem: frames.BadFrame) -> None:
+        """See `Relay.host_sent_garbage`."""
+        self._carry_out(self.mind.host_sent_garbage(problem))
+
+    def helper_finished(self, call: int, text: str, *, error: bool) -> None:
+        """See `Relay.helper_finished`."""
+        self.look_at_session()
+        self._carry_out(self.mind.helper_finished(call, text, error=error))
+
+    def host_left(self) -> None:
+        """See `Relay.host_left`."""
+        self._carry_out(self.mind.host_left())
+
+    # -- the upstream (`runtime.calls.Listener`) -----------------------------------------------------
+
+    def opened(self, call: int, session_id: str | None) -> None:
+        """See `Relay.upstream_opened`."""
+        self.mind.upstream_opened(call, session_id)
+
+    def received(self, call: int, raw: bytes) -> None:
+        """See `Relay.upstream_sent`; what is no message is dropped and logged."""
+        try:
+            frame = frames.parse(raw)
+        except frames.BadFrame as problem:
+            log.warning("%s sent something that is not JSON-RPC: %s", self._parts.upstream, problem)
+            return
+        self._carry_out(self.mind.upstream_sent(call, frame, self._loop.time()))
+
+    def ended(self, call: int, ending: Ending) -> None:
+        """See `Relay.upstream_ended`."""
+        if ending.status is None or ending.status >= 400:
+            log.info("%s: HTTP %s %s", self._parts.upstream, ending.status, ending.why)
+        self._carry_out(self.mind.upstream_ended(call, ending, self._loop.time()))
+
+    def refused(self, call: int, failure: Failure) -> None:
+        """See `Relay.refused`."""
+        log.info("not sent: %s: %s", failure.reason, failure.message)
+        if failure.reason == "login_required":
+            self._parts.memory.forget_if(self._parts.who.logged_out())
+        self._carry_out(self.mind.refused(call, failure, self._loop.time()))
+
+    # -- commands --------------------------------------------------------------------------------------
+
+    def _carry_out(self, commands: list[Command]) -> None:
+        for command in commands:
+            self._do[type(command)](command)
+        if self._ticking is None:
+            self._ticking = self._loop.call_later(TICK, self._tick_on)
+
+    def _wake_up(self, command: Wake) -> None:
+        self._loop.call_later(command.seconds, self._tick)
+
+    def _tick(self) -> None:
+        self._carry_out(self.mind.tick(self._loop.time(), self._calls.has_left))
+
+    def _tick_on(self) -> None:
+        """Goes on while the mind has deadlines: an idle process does not wake for them."""
+        self._ticking = self._loop.call_later(TICK, self._tick_on) if self.mind.waiting else None
+        self._tick()
+
+    def _abort(self, command: Abort) -> None:
+        self._host.stop_helper(command.call)
+        self._calls.abort(command.call)
+
+    # -- the session -------------------------------------------------------------------------------------
+
+    def look_at_session(self) -> None:
+        """Notices a login or logout of another process."""
+        who = self._parts.who
+        try:
+            session, generation = who.session(), who.now_signed_in()
+        except Failure as failure:
+            log.warning("%s", failure.message)
+            return
+        if generation == who.generation:
+            return
+        before, who.generation = who.generation, generation
+        now = self._loop.time()
+        if before is not None:
+            log.info("the sign-in ended or changed")
+            self._parts.memory.forget_if(who.logged_out())
+            self._carry_out(self.mind.signed_out(ended_or_changed(session), now, self._calls.has_left))
+        if generation is not None:
+            log.info("signed in")
+            self._carry_out(self.mind.signed_in(now))
+
+    async def close(self) -> HelperProcess | None:
+        """Says goodbye and closes the connections, within `GOODBYE` each; returns a token helper that goes on."""
+        self._parts.memory.flush()
+        helper = self._parts.keeper.close()
+        with anyio.move_on_after(GOODBYE):
+            await self._calls.parted()
+        with anyio.move_on_after(GOODBYE):
+            await self._parts.connector.aclose()
+        return helper
