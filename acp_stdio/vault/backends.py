@@ -25,8 +25,9 @@ class Ring(Protocol):
     def delete_password(self, service: str, username: str) -> None: ...
 
 
-def _nothing_to_see(*, may_prompt: bool) -> None:
-    """macOS and Windows have no look that costs less than a read."""
+def _nothing_to_see(*, may_prompt: bool) -> str:
+    """macOS and Windows have no look that costs less than a read, and one place each."""
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,10 @@ class Backend:
     name: str
     class_name: str
     title: str
-    look: Callable[..., None] = _nothing_to_see
-    """Called with `may_prompt` before each use. Raises `Failure` where using it would ask the person."""
+    look: Callable[..., str] = _nothing_to_see
+    """Called with `may_prompt` before each use; the place to use, or nothing for its own choice.
+
+    Raises `Failure` where using it would ask the person."""
 
 
 BACKENDS: Final = {
@@ -79,3 +82,15 @@ def load(backend: Backend) -> Ring:
     if backend.name == "windows":
         ring.persist = "local machine"  # the default roams with the domain profile
     return cast("Ring", ring)
+
+
+def use_place(ring: Ring, place: str) -> None:
+    """Has `ring` use the collection that was looked at.
+
+    Left alone it asks for the default one again, and opens a dialog to make one where the answer is "none".
+    """
+    chosen = vars(ring)
+    if place:
+        chosen["preferred_collection"] = place
+    else:
+        chosen.pop("preferred_collection", None)

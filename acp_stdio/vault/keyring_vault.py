@@ -7,7 +7,7 @@ from acp_stdio.errors import Failure
 from acp_stdio.secrets import Secret
 from acp_stdio.settings.model import StorageBackend
 from acp_stdio.vault import causes
-from acp_stdio.vault.backends import Backend, Ring, choose, load
+from acp_stdio.vault.backends import Backend, Ring, choose, load, use_place
 from acp_stdio.vault.bounded import OneAtATime
 from acp_stdio.vault.records import PREFIX, Damaged, Records
 from acp_stdio.vault.session_bus import ANSWER_WITHIN, FILE_STORE
@@ -89,10 +89,11 @@ class _Items:
         return self._use(lambda ring: _deleted(ring, name))
 
     def _use(self, call: Callable[[Ring], T]) -> T:
-        self._bounded(lambda: self._backend.look(may_prompt=self._may_prompt), ANSWER_WITHIN)
+        place = self._bounded(lambda: self._backend.look(may_prompt=self._may_prompt), ANSWER_WITHIN)
         if self._ring is None:
             self._ring = self._bounded(lambda: load(self._backend), ANSWER_WITHIN)
         ring = self._ring
+        use_place(ring, place)
         return self._bounded(lambda: call(ring), self._limit)
 
     def _bounded(self, call: Callable[[], T], limit: float) -> T:

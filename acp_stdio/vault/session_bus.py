@@ -6,6 +6,7 @@ the keyring would seem to be absent although `login` in a terminal found it.
 
 import os
 import stat
+import time
 from collections.abc import MutableMapping
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +18,8 @@ from acp_stdio.errors import Failure
 ADDRESS: Final = "DBUS_SESSION_BUS_ADDRESS"
 ANSWER_WITHIN: Final = 3.0
 """Seconds for an answer where nobody is asked; a healthy keyring takes 5 to 30 ms."""
+_LOOKS: Final = (0.0, 0.05, 0.1, 0.15, 0.2)
+"""Seconds before each look for the default collection: a daemon that rewrites its files has none for a moment."""
 _OBJECT: Final = "/org/freedesktop/secrets"
 _SERVICE: Final = "org.freedesktop.secrets"
 _INTERFACE: Final = "org.freedesktop.Secret"
@@ -37,11 +40,11 @@ def repair_address(environ: MutableMapping[str, str], run_user: Path = Path("/ru
             return
 
 
-def look(*, may_prompt: bool) -> None:
-    """Returns where the Secret Service's default collection is unlocked, without opening a prompt.
+def look(*, may_prompt: bool) -> str:
+    """The path of the Secret Service's default collection, which is unlocked, without opening a prompt.
 
-    With `may_prompt` a locked or missing collection is fine: using it lets the service ask the
-    person. Raises `Failure("keyring_locked")`, or `TimeoutError` after `ANSWER_WITHIN` seconds.
+    With `may_prompt` a locked or missing (then: no path) collection is fine: using it lets the service
+    ask the person. Raises `Failure("keyring_locked")`, or `TimeoutError` after `ANSWER_WITHIN` seconds.
     """
     repair_address(os.environ)
     if not os.environ.get(ADDRESS):
@@ -53,7 +56,8 @@ def look(*, may_prompt: bool) -> None:
     blocking: Any = import_module("jeepney.io.blocking")
     try:
         with blocking.open_dbus_connection(auth_timeout=ANSWER_WITHIN) as connection:
-            state = _state(connection)
+            collection = _default_collection(connection)
+            state = _state(connection, collection)
     except (TimeoutError, Failure):
         raise
     except (OSError, RuntimeError, ValueError, StopIteration) as e:  # refused, gone, not ours, no address
@@ -68,14 +72,25 @@ def look(*, may_prompt: bool) -> None:
             state,
             f"Unlock it, or run `acp-stdio login`, which may ask; without a desktop choose {FILE_STORE}.",
         )
+    return collection
 
 
-def _state(connection: Any) -> str:
-    """Empty for an unlocked default collection, else what is the matter, in a sentence."""
+def _default_collection(connection: Any) -> str:
+    """Its path; empty where there is none, also after a few looks."""
     jeepney: Any = import_module("jeepney")
     service = jeepney.DBusAddress(_OBJECT, bus_name=_SERVICE, interface=f"{_INTERFACE}.Service")
-    collection = _answer(connection, jeepney.new_method_call(service, "ReadAlias", "s", ("default",)))[0]
-    if collection == "/":
+    for pause in _LOOKS:
+        time.sleep(pause)
+        collection = _answer(connection, jeepney.new_method_call(service, "ReadAlias", "s", ("default",)))[0]
+        if collection != "/":
+            return str(collection)
+    return ""
+
+
+def _state(connection: Any, collection: str) -> str:
+    """Empty for an unlocked collection, else what is the matter, in a sentence."""
+    jeepney: Any = import_module("jeepney")
+    if not collection:
         return "The keyring has no default collection yet, and making one asks for a pass phrase."
     place = jeepney.DBusAddress(collection, bus_name=_SERVICE, interface=f"{_INTERFACE}.Collection")
     locked = _answer(connection, jeepney.Properties(place).get("Locked"))[0][1]

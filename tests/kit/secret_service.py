@@ -96,6 +96,11 @@ class SecretService:
             _call(bus, jeepney.new_method_call(internal, "UnlockWithMasterPassword", "o(oayays)", (place, master)))
             _wait_for(lambda: not _locked(bus), "the collection was not unlocked")
 
+    def set_default(self, collection: str) -> None:
+        """Makes the collection at that path the default one; `/`: none is."""
+        with self.connection() as bus:
+            _call(bus, jeepney.new_method_call(_SECRETS, "SetAlias", "so", ("default", collection)))
+
     @contextlib.contextmanager
     def frozen(self) -> Generator[None]:
         """The daemon keeps its name on the bus and answers nothing within this block."""

@@ -5,6 +5,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ import pytest
 from acp_stdio.errors import Failure
 from acp_stdio.secrets import Secret
 from acp_stdio.settings.model import StorageSettings
+from acp_stdio.vault import session_bus
+from acp_stdio.vault.backends import BACKENDS
 from acp_stdio.vault.open import open_vault
 from acp_stdio.vault.store import Vault
 from tests.kit import leaks
@@ -132,6 +135,28 @@ def test_a_locked_keyring_that_has_nowhere_to_ask_is_reported_too(service: Secre
     answer = elsewhere(service.environ, "may-prompt")
     assert answer.startswith("keyring_locked ")
     assert "it is locked" in answer
+
+
+def test_a_default_that_goes_away_between_the_look_and_the_use_opens_no_dialog(
+    service: SecretService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keyring().save(KEY, Secret("x"))
+    look = session_bus.look
+
+    def then_gone(*, may_prompt: bool) -> str:
+        service.set_default(collection)
+        found = look(may_prompt=may_prompt)
+        service.set_default("/")
+        return found
+
+    collection = look(may_prompt=False)
+    monkeypatch.setitem(BACKENDS, "linux", replace(BACKENDS["linux"], look=then_gone))
+    with nobody_answers(service) as prompter:
+        vault = keyring(may_prompt=True)
+        assert vault.load(KEY) == Secret("x")
+        vault.save(KEY, Secret("y"))
+        assert vault.load(KEY) == Secret("y")
+        assert prompter.opened == 0
 
 
 def test_a_frozen_keyring_is_waited_for_as_long_as_allowed_and_works_again_later(service: SecretService) -> None:

@@ -11,6 +11,7 @@ import pytest
 from acp_stdio.errors import Failure
 from acp_stdio.vault import session_bus
 from acp_stdio.vault.session_bus import ADDRESS, repair_address
+from tests.kit.fake_bus import COLLECTION, FakeBus
 
 
 @pytest.fixture
@@ -96,3 +97,31 @@ def test_a_bus_that_accepts_and_says_nothing_is_not_waited_for_longer_than_allow
     monkeypatch.setenv(ADDRESS, f"unix:path={runtime}/bus")
     with pytest.raises(TimeoutError):
         session_bus.look(may_prompt=False)
+
+
+@pytest.mark.parametrize("may_prompt", [True, False])
+def test_a_collection_that_is_away_for_a_moment_is_looked_for_again(
+    may_prompt: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = FakeBus("/", "/", COLLECTION)
+    bus.install(monkeypatch)
+    assert session_bus.look(may_prompt=may_prompt) == COLLECTION
+    assert bus.asked == 3
+
+
+def test_a_collection_that_stays_away_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    bus = FakeBus("/")
+    bus.install(monkeypatch)
+    with pytest.raises(Failure, match="no default collection yet"):
+        session_bus.look(may_prompt=False)
+    assert bus.asked > 1
+    assert session_bus.look(may_prompt=True) == "", "the service may make one, and asks the person for a pass phrase"
+
+
+def test_a_locked_collection_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    bus = FakeBus(COLLECTION, locked=True)
+    bus.install(monkeypatch)
+    with pytest.raises(Failure, match="is locked"):
+        session_bus.look(may_prompt=False)
+    assert session_bus.look(may_prompt=True) == COLLECTION
+    assert bus.asked == 2
