@@ -18,6 +18,24 @@ def initialize_key(version: str) -> str:
     return f"initialize {version}"
 
 
+def speaks(catalogue: Catalogue, *, modern: bool) -> bool | None:
+    """Whether the upstream speaks that era; None where it has not shown it yet.
+
+    An era is a property of the server and both may hold (MCP 2026-07-28, versioning), so each has its own
+    evidence: what the server last answered to that era's handshake. 401 and a network that fails are none.
+    """
+    if modern:
+        known = catalogue.get(DISCOVER)
+        return None if known is None else known != NO_ERA
+    greetings = [answer for key, answer in catalogue.items() if is_initialize(key)]
+    return any(answer != NO_ERA for answer in greetings) if greetings else None
+
+
+def is_initialize(key: str) -> bool:
+    """Whether the key is that of an answer to an `initialize`."""
+    return key.startswith("initialize ")
+
+
 def list_key(method: str, cursor: str, *, modern: bool) -> str:
     """Where one page of a list is kept; the two eras' results differ in form."""
     return f"{'modern' if modern else 'legacy'} {method} {cursor}"
@@ -25,4 +43,4 @@ def list_key(method: str, cursor: str, *, modern: bool) -> str:
 
 def is_handshake(key: str) -> bool:
     """Whether the key belongs to the small file that a start reads first."""
-    return key == DISCOVER or key.startswith("initialize ")
+    return key == DISCOVER or is_initialize(key)

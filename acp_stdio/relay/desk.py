@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from acp_stdio.catalogue.model import NO_ERA, Catalogue, list_key
+from acp_stdio.catalogue.model import NO_ERA, Catalogue, is_initialize, list_key, speaks
 from acp_stdio.errors import Failure
 from acp_stdio.relay import answers, handshake, lists
 from acp_stdio.relay.commands import Abort, Command, Learn, Post, Settle, ToHost
@@ -82,8 +82,9 @@ class Desk:
 
     def _post(self, row: Row) -> Post:
         row.move(Phase.POSTED)
-        row.session = None if self.modern else self._session.id
-        headers = row.headers if self.modern else self._session.headers()
+        modern = self.modern or row.method == methods.DISCOVER
+        row.session = None if modern else self._session.id
+        headers = row.headers if modern else self._session.headers()
         return Post(row.call, row.raw, headers, row.record)
 
     def _open_session(self, now: float) -> list[Command]:
@@ -184,11 +185,15 @@ class Desk:
         return None if shown is result else frames.answer(row.id or b"null", shown)
 
     def _made_up_initialize(self) -> bytes:
-        known = next((v for k, v in self._catalogue.items() if k.startswith("initialize ") and v != NO_ERA), None)
+        known = next((v for k, v in self._catalogue.items() if is_initialize(k) and v != NO_ERA), None)
         return handshake.initialize_result(self._session.asked, known)
 
     def _made_up_handshake(self, row: Row) -> bytes:
         return self._made_up_initialize() if row.method == methods.INITIALIZE else handshake.discover_result()
+
+    def _speaks(self, *, modern: bool) -> bool | None:
+        """Whether the upstream speaks that era, as far as it has shown (`catalogue.model.speaks`)."""
+        return speaks(self._catalogue, modern=modern)
 
     def _learn(self, key: str, result: bytes) -> Learn:
         self._catalogue[key] = result

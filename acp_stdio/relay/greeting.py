@@ -1,6 +1,6 @@
 """Handshakes: how a host and an upstream come to speak, and the legacy era's session."""
 
-from acp_stdio.catalogue.model import DISCOVER, NO_ERA, initialize_key
+from acp_stdio.catalogue.model import DISCOVER, NO_ERA, initialize_key, is_initialize
 from acp_stdio.errors import Failure
 from acp_stdio.relay import answers, handshake
 from acp_stdio.relay.commands import Abort, Command, ToHost, Wake
@@ -27,7 +27,21 @@ class Greeter(Desk):
         """Opens the session behind an answered handshake, so that the first call finds it open."""
         if self._session.state is State.CLOSED and self._session.hello is not None:
             return self._open_session(now)
-        return []
+        return self._probe(now) if self.modern else []
+
+    def _probe(self, now: float) -> list[Command]:
+        """Asks the server what it is now, for the next start: behind an answer from memory, or when one stops fitting.
+
+        What the host was answered holds for this process's life.
+        """
+        if any(row.method == methods.DISCOVER for row in self._rows.values()):
+            return []
+        raw = handshake.discover_request(self.agent)
+        row = self._row(Purpose.HANDSHAKE, methods.DISCOVER, raw)
+        row.deadline = now + self._call_timeout
+        params = frames.parse(raw).params
+        row.headers = self._modern_headers.of(methods.DISCOVER, handshake.view(params), params)
+        return [self._post(row)]
 
     def _begin_legacy(self, frame: Frame) -> None:
         asked, self.agent = handshake.offered(frame.params)
@@ -55,10 +69,9 @@ class Greeter(Desk):
         assert row.key is not None
         if known is not None:
             self._drop(row)
-            if known == NO_ERA:
-                self.modern = False
-                return [ToHost(speaks_legacy(row.id))]
-            return [ToHost(frames.answer(row.id, known))]
+            self.modern = known != NO_ERA
+            told = ToHost(frames.answer(row.id, known) if self.modern else speaks_legacy(row.id))
+            return [told, *(self._probe(now) if self._signed_in else [])]
         if not self._signed_in:
             self._drop(row)
             return [ToHost(frames.answer(row.id, handshake.discover_result()))]
@@ -72,13 +85,7 @@ class Greeter(Desk):
         commands: list[Command] = []
         self._drop(row)
         if row.method == methods.DISCOVER:
-            if frame.result is not None:
-                modern = handshake.offers_modern(frame.result)
-                commands.append(self._learn(DISCOVER, bytes(frame.result) if modern else NO_ERA))
-                if not modern:  # a legacy server that advertises itself: it wants an `initialize`
-                    self.modern = False
-                    return [*commands, *([ToHost(speaks_legacy(row.id or b"null"))] if waits else [])]
-            return [*commands, ToHost(frame.raw)] if waits else commands
+            return self._discovered(row, frame, waits=waits)
         if row.call != self._session.opening:  # of a handshake that another has taken the place of
             return [ToHost(frame.raw)] if waits else []
         version = handshake.negotiated(frame.result) if frame.result is not None else ""
@@ -86,9 +93,10 @@ class Greeter(Desk):
             self._session.state = State.CLOSED
             why = Failure("upstream_unreachable", f"{self._upstream} refused to open a session.", "Try again later.")
             refusal = frame.raw
-            if handshake.is_modern_error(frame.raw):
+            if handshake.refuses_initialize(frame.error):
                 why = answers.only_modern(self._upstream)
                 refusal = self._refusal(row.id or b"null", row.method, why, answers.NOTHING_DONE)
+                commands += [*self._speaks_no_legacy(), *self._probe(now)]
             if waits:
                 commands.append(ToHost(refusal))
             return commands + self._fail_held(why, answers.NOTHING_SENT, now)
@@ -102,6 +110,27 @@ class Greeter(Desk):
         else:
             commands += self._release_held()
         return commands
+
+    def _discovered(self, row: Row, frame: Frame, *, waits: bool) -> list[Command]:
+        """What the server said to a `server/discover`: a verdict about the modern era, unless it is one of its errors.
+
+        Another error, or a result that names no version of it, means legacy (MCP 2026-07-28, versioning).
+        """
+        modern = frame.result is not None and handshake.offers_modern(frame.result)
+        commands: list[Command] = []
+        if modern or not handshake.is_modern_error(frame.raw):
+            commands.append(self._learn(DISCOVER, bytes(frame.result) if modern and frame.result else NO_ERA))
+        if not waits:
+            return commands
+        if frame.result is not None and not modern:  # a legacy server that advertises itself: it wants `initialize`
+            self.modern = False
+            return [*commands, ToHost(speaks_legacy(row.id or b"null"))]
+        return [*commands, ToHost(frame.raw)]
+
+    def _speaks_no_legacy(self) -> list[Command]:
+        """Remembers that every `initialize` is refused, also one that was answered in earlier days."""
+        known = [key for key in self._catalogue if is_initialize(key)]
+        return [self._learn(key, NO_ERA) for key in {*known, initialize_key(self._session.asked)}]
 
     def _host_is_ready(self, frame: Frame, now: float) -> list[Command]:
         self._session.host_ready = True

@@ -166,6 +166,19 @@ def discover_result() -> bytes:
     )
 
 
+def discover_request(agent: Agent) -> bytes:
+    """Our own question what a server is; the host's name goes with it, as with the host's own requests."""
+    client = {"name": agent.name, "version": agent.version} if agent.name else _server_info()
+    meta = {
+        methods.META_VERSION: methods.MODERN_VERSIONS[-1],
+        methods.META_CAPABILITIES: {},
+        methods.META_CLIENT_INFO: client,
+    }
+    return msgspec.json.encode(
+        {"jsonrpc": "2.0", "id": "acp-stdio/discover", "method": methods.DISCOVER, "params": {"_meta": meta}}
+    )
+
+
 def _server_info() -> dict[str, str]:
     return {"name": "acp-stdio", "version": __version__}
 
@@ -178,3 +191,15 @@ def is_modern_error(body: bytes) -> bool:
     except (frames.BadFrame, msgspec.MsgspecError, RecursionError):
         return False
     return code in (-32020, -32021, -32022)
+
+
+def refuses_initialize(error: Raw | None) -> bool:
+    """Whether this error to `initialize` says that the server has no legacy era, rather than not now.
+
+    A server of the modern era alone names its versions, or has never heard of the method.
+    """
+    try:
+        code = msgspec.json.decode(error or b"{}", type=dict[str, Any]).get("code")
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+    return code in (frames.METHOD_NOT_FOUND, -32020, -32021, -32022)

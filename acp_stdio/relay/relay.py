@@ -145,7 +145,7 @@ class Relay(Greeter):
             return []
         if not frame.is_response:
             return [] if row.phase is Phase.CANCELLED else [ToHost(frame.raw)]
-        if row.id is None and row.method != methods.INITIALIZE:
+        if row.id is None and row.purpose is not Purpose.HANDSHAKE:
             return []  # an answer to nothing that was asked here
         if frame.error is not None and frame.id in (None, b"null"):
             frame = answers.named(frame, row.id)  # an error may come without the id that could not be read
@@ -237,13 +237,16 @@ class Relay(Greeter):
             learned = self._learn(DISCOVER, NO_ERA)
             waits = self._waits(row)
             self._drop(row)
+            if not waits:
+                return [learned]
             self.modern = False
-            return [learned, *([ToHost(speaks_legacy(row.id or b"null"))] if waits else [])]
+            return [learned, ToHost(speaks_legacy(row.id or b"null"))]
         failure, opening = answers.failure_of(ending, self._upstream, modern=self.modern)
         if row.last_event_id:  # it was taken the first time; only going on was refused
             opening = answers.PERHAPS_DONE
         outcome = "denied" if opening == answers.NOTHING_DONE else "unknown" if ending.sent else "error"
-        return self._fail(row, failure, opening, outcome, now)
+        doubt = self._probe(now) if failure.reason == "era_mismatch" else []
+        return [*self._fail(row, failure, opening, outcome, now), *doubt]
 
     def _era_fits(self, row: Row, ending: Ending) -> bool:
         """A 4xx body answers a modern probe only if it is a modern error; else the server is of the other era."""
