@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from acp_stdio.wire.framing import LineBuffer, LineTooLong
+from acp_stdio.wire.framing import LineBuffer
 
 READ_SIZE: Final = 256 * 1024
 HIGH_WATER: Final = 8 * 1024 * 1024
@@ -31,11 +31,12 @@ class Host:
         self,
         stdin: int,
         stdout: int,
-        on_line: Callable[[bytes], None],
+        on_line: Callable[[bytes | None], None],
         on_closed: Callable[[str], None],
         leftover: bytes = b"",
     ) -> None:
-        """`leftover`: bytes already read from stdin. `on_closed(why)` is called once, at its end."""
+        """`leftover`: bytes already read from stdin. `on_line(None)`: a line came that is too long to be kept.
+        `on_closed(why)` is called once, at its end."""
         self._stdin, self._stdout = stdin, stdout
         self._on_line, self._on_closed = on_line, on_closed
         self._lines = LineBuffer()
@@ -139,11 +140,8 @@ class Host:
         if not data:
             self._end("end of input")
             return
-        try:
-            for line in self._lines.feed(data):
-                self._on_line(line)
-        except LineTooLong as e:
-            self._end(str(e))
+        for line in self._lines.feed(data):
+            self._on_line(line)
 
     def _end(self, why: str) -> None:
         if not self._closed:

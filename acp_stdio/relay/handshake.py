@@ -33,10 +33,18 @@ class _CancelParams(msgspec.Struct):
     requestId: Raw
 
 
+class _Error(msgspec.Struct):
+    code: int
+
+
+HEADER_MISMATCH: Final = -32020
+_MODERN_ERRORS: Final = (HEADER_MISMATCH, -32021, -32022)
+"""What only a server of the modern era says (MCP 2026-07-28, basic: error codes)."""
 _TRACEPARENT: Final = re.compile("00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context
 _string = msgspec.json.Decoder(str)
 _initialize_result = msgspec.json.Decoder(_InitializeResult)
 _discover_result = msgspec.json.Decoder(_DiscoverResult)
+_error = msgspec.json.Decoder(_Error)
 _cancel_params = msgspec.json.Decoder(_CancelParams)
 _members = msgspec.json.Decoder(dict[str, Raw])
 
@@ -186,11 +194,10 @@ def _server_info() -> dict[str, str]:
 def is_modern_error(body: bytes) -> bool:
     """Whether an HTTP error body proves a server of the modern era (MCP 2026-07-28, streamable-http)."""
     try:
-        frame = frames.parse(body)
-        code = msgspec.json.decode(frame.error or b"{}", type=dict[str, Any]).get("code")
-    except (frames.BadFrame, msgspec.MsgspecError, RecursionError):
+        error = frames.parse(body).error
+    except frames.BadFrame:
         return False
-    return code in (-32020, -32021, -32022)
+    return error is not None and error_code(error) in _MODERN_ERRORS
 
 
 def refuses_initialize(error: Raw | None) -> bool:
@@ -198,8 +205,22 @@ def refuses_initialize(error: Raw | None) -> bool:
 
     A server of the modern era alone names its versions, or has never heard of the method.
     """
+    return error is not None and error_code(error) in (frames.METHOD_NOT_FOUND, *_MODERN_ERRORS)
+
+
+def error_code(error: Raw) -> int:
+    """The `code` of a JSON-RPC error; 0 where it is none."""
     try:
-        code = msgspec.json.decode(error or b"{}", type=dict[str, Any]).get("code")
+        return _error.decode(error).code
     except (msgspec.MsgspecError, RecursionError):
-        return False
-    return code in (frames.METHOD_NOT_FOUND, -32020, -32021, -32022)
+        return 0
+
+
+def meta(params: Raw | None) -> Raw:
+    """A request's `_meta` as it stands; an empty object where it has none."""
+    return _object(params).get("_meta", Raw(b"{}"))
+
+
+def next_cursor(result: bytes) -> str:
+    """Where a list goes on; empty on its last page."""
+    return _text(_object(result).get("nextCursor"))

@@ -30,6 +30,11 @@ class Mind(Protocol):
         ...
 
     @property
+    def batches(self) -> bool:
+        """Whether both ends speak the one revision of MCP that has JSON-RPC batches."""
+        ...
+
+    @property
     def waiting(self) -> bool:
         """Whether `tick` has anything to look at."""
         ...

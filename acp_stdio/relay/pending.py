@@ -24,6 +24,8 @@ class Purpose(Enum):
     """The GET stream of a session."""
     HELPER = auto()
     """A call of one of our own tools."""
+    SCHEMA = auto()
+    """Our own reading of the tools, for a call whose headers the server refused."""
 
 
 class Phase(Enum):
@@ -77,6 +79,12 @@ class Row:
     """When its stream is to be asked to go on."""
     cancels: int | None = None
     """The call that this notification cancels."""
+    refusal: bytes = b""
+    """The server's answer to a call whose headers were wrong; it is sent once more and not again."""
+    repairs: int | None = None
+    """The call that waits for this reading of the tools."""
+    pages: int = 0
+    """How many more pages may be read for it."""
 
     def move(self, phase: Phase) -> None:
         if phase not in MOVES[self.phase]:

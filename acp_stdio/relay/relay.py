@@ -12,9 +12,9 @@ from acp_stdio.errors import Failure
 from acp_stdio.relay import answers, envelope, handshake, lists
 from acp_stdio.relay.commands import Abort, CallRecord, Command, RunHelper, ToHost, Wake, Withdraw
 from acp_stdio.relay.desk import LINGER
-from acp_stdio.relay.greeting import Greeter, speaks_legacy
+from acp_stdio.relay.greeting import speaks_legacy
 from acp_stdio.relay.pending import Phase, Purpose, Row
-from acp_stdio.relay.session import MIN_RETRY
+from acp_stdio.relay.remedies import Remedies
 from acp_stdio.wire import frames, methods
 from acp_stdio.wire.ending import Ending
 from acp_stdio.wire.frames import Frame
@@ -22,13 +22,8 @@ from acp_stdio.wire.frames import Frame
 MAX_IN_FLIGHT: Final = 512
 """Requests of one host. Above this a host is in a loop; it is told at once."""
 
-MAX_RESUMES: Final = 3
-"""Attempts in a row that bring nothing new."""
-RESUME_AFTER: Final = 0.5
-"""Seconds, where the server does not say."""
 
-
-class Relay(Greeter):
+class Relay(Remedies):
     """Between one host and one upstream."""
 
     # -- the host -----------------------------------------------------------------------------
@@ -40,6 +35,11 @@ class Relay(Greeter):
         if frame.id is None:
             return self._notified(frame, now)
         return self._requested(frame, now)
+
+    @property
+    def batches(self) -> bool:
+        """Whether both ends speak the one revision of MCP that has JSON-RPC batches."""
+        return not self.modern and self._session.version == methods.BATCH_VERSION
 
     def host_sent_garbage(self, problem: frames.BadFrame) -> list[Command]:
         """A line from the host that is no message."""
@@ -54,6 +54,10 @@ class Relay(Greeter):
         if len(self._by_id) >= MAX_IN_FLIGHT:
             busy = Failure("overloaded", f"{MAX_IN_FLIGHT} requests are already waiting.", "Try again in a moment.")
             return [ToHost(self._refusal(frame.id, frame.method, busy, answers.NOTHING_SENT))]
+        try:
+            frames.check_unambiguous(frame.raw)
+        except frames.BadFrame as problem:
+            return [ToHost(frames.error_answer(frame.id, problem.code, str(problem)))]
         view = handshake.view(frame.params)
         refusal = envelope.misfit(frame, view, modern=self.modern and self._session.hello is None)
         if refusal is not None:
@@ -144,7 +148,9 @@ class Relay(Greeter):
         if row is None or row.phase is Phase.ANSWERED:
             return []
         if not frame.is_response:
-            return [] if row.phase is Phase.CANCELLED else [ToHost(frame.raw)]
+            return [] if row.phase is Phase.CANCELLED or row.purpose is Purpose.SCHEMA else [ToHost(frame.raw)]
+        if row.purpose is Purpose.SCHEMA:
+            return self._schema_came(row, frame, now)
         if row.id is None and row.purpose is not Purpose.HANDSHAKE:
             return []  # an answer to nothing that was asked here
         if frame.error is not None and frame.id in (None, b"null"):
@@ -153,7 +159,7 @@ class Relay(Greeter):
             return []  # an answer to another request: not for this call
         if row.purpose is Purpose.HANDSHAKE:
             return self._shaken(row, frame, now)
-        return self._answered(row, frame, now)
+        return self._schema_asked(row, frame) or self._answered(row, frame, now)
 
     def upstream_ended(self, call: int, ending: Ending, now: float) -> list[Command]:
         """This call's exchange is over; nothing more comes on it."""
@@ -210,18 +216,6 @@ class Relay(Greeter):
         commands += self._settled(row, answers.outcome_of(frame), "", len(raw))
         return [*commands, ToHost(raw)]
 
-    def _to_be_resumed(self, row: Row, ending: Ending, now: float) -> list[Command]:
-        """A stream that ended early can be asked to go on, if the server said where (legacy era only)."""
-        if self.modern or not ending.last_event_id or row.session != self._session.id:
-            return []
-        row.resumes = row.resumes + 1 if ending.last_event_id == row.last_event_id else 1
-        row.last_event_id = ending.last_event_id
-        if row.resumes > MAX_RESUMES or row.phase is Phase.CANCELLED:
-            return []
-        wait = max(ending.retry if ending.retry is not None else RESUME_AFTER, MIN_RETRY)
-        row.resume_at = now + wait
-        return [Wake(wait)]
-
     def _unanswered(self, row: Row, ending: Ending, now: float) -> list[Command]:
         """The exchange ended without an answer in it, or its status says that there is none."""
         if ending.status is not None and ending.status >= 400 and ending.status not in (401, 403):
@@ -231,7 +225,8 @@ class Relay(Greeter):
                 frame = None
             if frame is not None and frame.error is not None and self._era_fits(row, ending):
                 told = self.upstream_sent(row.call, answers.named(frame, row.id), now)
-                self._drop(row)
+                if row.phase is not Phase.HELD:
+                    self._drop(row)
                 return told
         if row.method == methods.DISCOVER and ending.status in (400, 404, 405):
             learned = self._learn(DISCOVER, NO_ERA)

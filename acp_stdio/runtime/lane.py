@@ -134,12 +134,11 @@ class Lane:
 
     def received(self, call: int, raw: bytes) -> None:
         """See `Relay.upstream_sent`; what is no message is dropped and logged."""
-        try:
-            frame = frames.parse(raw)
-        except frames.BadFrame as problem:
-            log.warning("%s sent something that is not JSON-RPC: %s", self._parts.upstream, problem)
-            return
-        self._carry_out(self.mind.upstream_sent(call, frame, self._loop.time()))
+        for message in frames.messages(raw, batches=self.mind.batches):
+            if isinstance(message, frames.BadFrame):
+                log.warning("%s sent something that is not JSON-RPC: %s", self._parts.upstream, message)
+                continue
+            self._carry_out(self.mind.upstream_sent(call, message, self._loop.time()))
 
     def ended(self, call: int, ending: Ending) -> None:
         """See `Relay.upstream_ended`."""

@@ -22,7 +22,7 @@ from acp_stdio.wire import frames
 WATCH: Final = 0.5
 """Seconds between two looks at the session and at our parent: a logout elsewhere closes streams within a second."""
 
-OpenHost = Callable[[Callable[[bytes], None], Callable[[str], None]], Host]
+OpenHost = Callable[[Callable[[bytes | None], None], Callable[[str], None]], Host]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +69,15 @@ class Shell:
         self._why = self._why or why
         self._closed.set()
 
-    def _line(self, line: bytes) -> None:
-        try:
-            frame = frames.parse(line)
-        except frames.BadFrame as problem:
-            self._lane.host_sent_garbage(problem)
+    def _line(self, line: bytes | None) -> None:
+        if line is None:
+            self._lane.host_sent_garbage(frames.too_long())
             return
-        self._lane.host_sent(frame)
+        for message in frames.messages(line, batches=self._lane.mind.batches):
+            if isinstance(message, frames.BadFrame):
+                self._lane.host_sent_garbage(message)
+            else:
+                self._lane.host_sent(message)
 
     # -- our own tools (`runtime.lane.HostEnd`) ----------------------------------------------------------
 

@@ -6,10 +6,6 @@ MAX_LINE: Final = 64 * 1024 * 1024
 """Bytes. Hosts send whole files as base64; above this a peer is broken or hostile."""
 
 
-class LineTooLong(Exception):
-    """A line passed the limit; the stream cannot be trusted to find its next one."""
-
-
 class LineBuffer:
     """Cuts a byte stream into lines in linear time, however it arrives."""
 
@@ -18,25 +14,26 @@ class LineBuffer:
         self._parts: list[bytes] = []
         self._size = 0
 
-    def feed(self, data: bytes) -> list[bytes]:
+    def feed(self, data: bytes) -> list[bytes | None]:
         """The lines that `data` completes, without line ends and without empty ones.
 
-        Raises `LineTooLong`.
+        None stands for a line above the limit. Its bytes are not kept, and the line after it is read again.
         """
-        if b"\n" not in data:
-            self._keep(data)
-            return []
-        *lines, rest = data.split(b"\n")
-        if self._parts:
-            self._keep(lines[0])
-            lines[0] = b"".join(self._parts)
-            self._parts, self._size = [], 0
-        if rest:
-            self._keep(rest)
-        return [line for line in (line.strip(b"\r \t") for line in lines) if line]
+        *ends, rest = data.split(b"\n")
+        lines = [line for line in (self._end(end) for end in ends) if line != b""]
+        self._keep(rest)
+        return lines
+
+    def _end(self, last: bytes) -> bytes | None:
+        if self._size or len(last) > self._limit:
+            self._keep(last)
+            last = b"".join(self._parts)
+        size, self._parts, self._size = self._size, [], 0
+        return last.strip(b"\r \t") if size <= self._limit else None
 
     def _keep(self, part: bytes) -> None:
         self._size += len(part)
         if self._size > self._limit:
-            raise LineTooLong(f"a line is longer than {self._limit} bytes")
-        self._parts.append(part)
+            self._parts = []
+        elif part:
+            self._parts.append(part)

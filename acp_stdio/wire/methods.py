@@ -4,6 +4,8 @@ from typing import Final
 
 LEGACY_VERSIONS: Final = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 MODERN_VERSIONS: Final = ("2026-07-28",)
+BATCH_VERSION: Final = "2025-03-26"
+"""The one revision with JSON-RPC batches: 2025-06-18 took them out again."""
 
 META_VERSION: Final = "io.modelcontextprotocol/protocolVersion"
 META_CLIENT_INFO: Final = "io.modelcontextprotocol/clientInfo"

@@ -8,11 +8,9 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
-import anyio.to_thread
 import pytest
 
 from acp_stdio.errors import Failure
-from acp_stdio.wire.framing import MAX_LINE
 from tests.kit.host import reason_of, text_of
 from tests.protocol.stage import Stage
 
@@ -246,25 +244,6 @@ def test_garbage_is_answered_and_what_follows_is_served(stage: Stage) -> None:
         await stage.until(lambda: stage.connector.sent)
 
     play(stage, act)
-
-
-def test_a_line_without_an_end_ends_the_process_and_not_its_memory(stage: Stage) -> None:
-    def flood() -> None:
-        piece = b"x" * (1 << 20)
-        try:
-            for _ in range((MAX_LINE >> 20) + 2):
-                os.write(stage.host_out, piece)
-        except OSError:
-            pass  # it hung up
-
-    async def act() -> None:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(lambda: anyio.to_thread.run_sync(flood, abandon_on_cancel=True))
-            await stage.until(lambda: stage.ended_with)
-            tasks.cancel_scope.cancel()
-
-    play(stage, act)
-    assert stage.ended_with == f"a line is longer than {MAX_LINE} bytes"
 
 
 def test_the_end_of_input_cancels_what_runs_and_says_so_in_the_trail(stage: Stage) -> None:

@@ -63,3 +63,20 @@ def test_a_host_that_said_initialize_needs_no_version_in_its_requests() -> None:
     book.modern_call(1, "server/discover")
     book.open_session()
     assert len(only(book.host(id=2, method="tools/call", params={"name": "pay"}), Post)) == 1
+
+
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+def test_a_request_that_can_be_read_in_two_ways_is_not_sent(era: str) -> None:
+    book = Playbook()
+    meta = b""
+    if era == "legacy":
+        book.open_session()
+    else:
+        meta = b',"_meta":' + json.dumps(MODERN_META).encode()
+    done = book.host_raw(
+        b'{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{"name":"read","name":"wipe","arguments":{}%b}}' % meta
+    )
+    assert only(done, Post) == []
+    (answer,) = told(done)
+    assert (answer["id"], answer["error"]["code"]) == (9, -32600)
+    assert "'name' stands twice" in answer["error"]["message"]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acp_stdio.wire import frames
-from acp_stdio.wire.framing import LineBuffer, LineTooLong
+from acp_stdio.wire.framing import LineBuffer
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -82,9 +82,61 @@ def test_lines_come_out_the_same_however_they_are_cut(lines: list[bytes], cuts: 
     assert found == lines
 
 
-def test_a_line_above_the_limit_is_refused() -> None:
+@given(cut=st.integers(min_value=0, max_value=40))
+def test_a_line_above_the_limit_is_said_and_the_next_one_is_read(cut: int) -> None:
+    text = b"123456789\n12345678901\nshort\n"
     buffer = LineBuffer(limit=10)
-    assert buffer.feed(b"123456789\n") == [b"123456789"]
-    buffer.feed(b"12345678")
-    with pytest.raises(LineTooLong):
-        buffer.feed(b"901234")
+    assert buffer.feed(text[:cut]) + buffer.feed(text[cut:]) == [b"123456789", None, b"short"]
+
+
+def test_a_line_without_an_end_is_not_kept() -> None:
+    buffer = LineBuffer(limit=10)
+    for _ in range(5):
+        assert buffer.feed(b"x" * 8) == []
+    assert buffer.feed(b"\nnext\n") == [None, b"next"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "name"),
+    [
+        (b'{"id":1,"method":"ping","method":"tools/call"}', "method"),
+        (b'{"id":1,"method":"a","params":{"name":"read","arguments":{},"name":"wipe"}}', "name"),
+        (b'{"id":1,"method":"a","params":{"a":[{"x":[{"deep":1,"\\u0064eep":2}]}]}}', "deep"),
+    ],
+)
+def test_a_name_that_stands_twice_is_named(raw: bytes, name: str) -> None:
+    with pytest.raises(frames.BadFrame, match=f"'{name}' stands twice") as caught:
+        frames.check_unambiguous(raw)
+    assert caught.value.code == -32600
+
+
+def test_what_is_nested_too_deep_for_a_reader_is_refused() -> None:
+    raw = b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}"
+    with pytest.raises(frames.BadFrame, match="nested too deep"):
+        frames.check_unambiguous(raw)
+
+
+@given(params=JSON)
+def test_what_every_reader_reads_alike_is_not_refused(params: object) -> None:
+    frames.check_unambiguous(json.dumps({"id": 1, "method": "m", "params": params}).encode())
+
+
+def test_numbers_of_any_size_are_no_ambiguity() -> None:
+    frames.check_unambiguous(b'{"id":%b,"method":"m","params":{"a":1e999,"b":"\\ud800"}}' % (b"1" * 5000))
+
+
+def test_a_batch_is_its_messages_as_they_came_and_each_bad_one_is_said() -> None:
+    raw = b'[{"jsonrpc":"2.0","id":1.0,"method":"a"}, 5 ,{"method":"b"}]'
+    first, second, third = frames.messages(raw, batches=True)
+    assert isinstance(first, frames.Frame)
+    assert first.raw == b'{"jsonrpc":"2.0","id":1.0,"method":"a"}'
+    assert isinstance(second, frames.BadFrame)
+    assert isinstance(third, frames.Frame)
+    assert third.method == "b"
+
+
+@pytest.mark.parametrize(("raw", "code"), [(b"[]", -32600), (b"[1,", -32700), (b'[{"method":"a"}]x', -32700)])
+def test_an_array_that_is_no_batch_is_one_problem(raw: bytes, code: int) -> None:
+    (problem,) = frames.messages(raw, batches=True)
+    assert isinstance(problem, frames.BadFrame)
+    assert problem.code == code
