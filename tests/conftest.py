@@ -1,5 +1,6 @@
 """Holds for every test: no token in its output, and no silent skip."""
 
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -15,6 +16,9 @@ _SKIPPED = pytest.StashKey[dict[str, str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell that starts us in the background has us ignore Ctrl-C, and our children inherit that.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.stash[_SKIPPED] = {}
 
 
