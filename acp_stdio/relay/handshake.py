@@ -1,14 +1,14 @@
 """What a handshake says: versions, who the agent is, and answers made from memory."""
 
-import json
 import re
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import Raw
 
 from acp_stdio import __version__
 from acp_stdio.wire import frames, methods
+from acp_stdio.wire.members import encoded, joined, members, text
 
 _GENERIC_CAPABILITIES: Final[dict[str, Any]] = {"tools": {"listChanged": True}}
 """What may be promised for a server never seen: more would make hosts ask for what is not there."""
@@ -41,12 +41,10 @@ HEADER_MISMATCH: Final = -32020
 _MODERN_ERRORS: Final = (HEADER_MISMATCH, -32021, -32022)
 """What only a server of the modern era says (MCP 2026-07-28, basic: error codes)."""
 _TRACEPARENT: Final = re.compile("00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context
-_string = msgspec.json.Decoder(str)
 _initialize_result = msgspec.json.Decoder(_InitializeResult)
 _discover_result = msgspec.json.Decoder(_DiscoverResult)
 _error = msgspec.json.Decoder(_Error)
 _cancel_params = msgspec.json.Decoder(_CancelParams)
-_members = msgspec.json.Decoder(dict[str, Raw])
 
 
 class RequestView(NamedTuple):
@@ -64,60 +62,26 @@ class RequestView(NamedTuple):
 
 def view(params: Raw | None) -> RequestView:
     """Reads what we must know of a request, each member by itself: an odd one hides no other."""
-    members = _object(params)
-    meta = _object(members.get("_meta"))
-    client = _object(meta.get(methods.META_CLIENT_INFO))
-    trace = _text(meta.get("traceparent"))
+    given = members(params)
+    meta = members(given.get("_meta"))
+    client = members(meta.get(methods.META_CLIENT_INFO))
+    trace = text(meta.get("traceparent"))
     return RequestView(
-        _text(members.get("name")),
-        _text(members.get("uri")),
-        _text(members.get("cursor")),
-        _text(members.get("taskId")),
-        _text(meta.get(methods.META_VERSION)) or None,
-        Agent(_text(client.get("name")), _text(client.get("version"))) if client else None,
+        text(given.get("name")),
+        text(given.get("uri")),
+        text(given.get("cursor")),
+        text(given.get("taskId")),
+        text(meta.get(methods.META_VERSION)) or None,
+        Agent(text(client.get("name")), text(client.get("version"))) if client else None,
         trace if _TRACEPARENT.fullmatch(trace) else "",
     )
 
 
-def _object(raw: Raw | bytes | None) -> dict[str, Raw]:
-    """The members of a JSON object as their own text; nothing where it is none."""
-    if raw is None:
-        return {}
-    try:
-        return _members.decode(raw)
-    except msgspec.ValidationError:
-        return {}
-    except (msgspec.MsgspecError, RecursionError):
-        return _object_the_slow_way(bytes(raw))
-
-
-def _object_the_slow_way(raw: bytes) -> dict[str, Raw]:
-    """For what msgspec refuses though JSON allows it: a lone surrogate, half of an emoji that a model cut."""
-    try:
-        data: Any = json.loads(raw)
-    except (ValueError, RecursionError):
-        return {}
-    if not isinstance(data, dict):
-        return {}
-    return {name: Raw(json.dumps(value).encode()) for name, value in cast("dict[str, Any]", data).items()}
-
-
-def _text(raw: Raw | None) -> str:
-    """A member that is a string; empty where it is absent or something else."""
-    if raw is None:
-        return ""
-    try:
-        value: Any = json.loads(bytes(raw)) if b"\\" in bytes(raw) else _string.decode(raw)
-    except (ValueError, msgspec.MsgspecError, RecursionError):
-        return ""
-    return value if isinstance(value, str) else ""
-
-
 def offered(params: Raw | None) -> tuple[str, Agent]:
     """The version that an `initialize` asks for, and the agent."""
-    members = _object(params)
-    client = _object(members.get("clientInfo"))
-    return _text(members.get("protocolVersion")), Agent(_text(client.get("name")), _text(client.get("version")))
+    given = members(params)
+    client = members(given.get("clientInfo"))
+    return text(given.get("protocolVersion")), Agent(text(client.get("name")), text(client.get("version")))
 
 
 def negotiated(result: Raw | bytes) -> str:
@@ -152,9 +116,7 @@ def initialize_result(asked: str, known: bytes | None) -> bytes:
     """
     version = asked if asked in methods.LEGACY_VERSIONS else methods.LEGACY_VERSIONS[0]
     if known is not None:
-        members = _members.decode(known)
-        members["protocolVersion"] = Raw(msgspec.json.encode(version))
-        return msgspec.json.encode(members)
+        return joined({**members(known), "protocolVersion": encoded(version)})
     return msgspec.json.encode(
         {"protocolVersion": version, "capabilities": _GENERIC_CAPABILITIES, "serverInfo": _server_info()}
     )
