@@ -180,9 +180,9 @@ def error_code(error: Raw) -> int:
 
 def meta(params: Raw | None) -> Raw:
     """A request's `_meta` as it stands; an empty object where it has none."""
-    return _object(params).get("_meta", Raw(b"{}"))
+    return members(params).get("_meta", Raw(b"{}"))
 
 
 def next_cursor(result: bytes) -> str:
     """Where a list goes on; empty on its last page."""
-    return _text(_object(result).get("nextCursor"))
+    return text(members(result).get("nextCursor"))
