@@ -6,28 +6,27 @@ person's. Prints one JSON line, {"url": …} (with `--api-key` also {"api_key": 
 """
 
 import argparse
+import hmac
 import secrets
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
 import anyio
 import uvicorn
-from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
-from mcp.server.auth.provider import AccessToken, TokenVerifier
+from mcp.server.auth.provider import AccessToken
+from mcp.server.auth.provider import TokenVerifier as SdkProtocol
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver import Context, MCPServer
-from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import CallToolResult, TextContent
 from starlette.requests import Request
 
-from acp_stdio.demo.finance_auth import SERVICE_ACCOUNT, PersonalToken, SharedKey
-from acp_stdio.demo.finance_log import Entry, agent_of
+from acp_stdio.backend import Caller, TokenVerifier
+from acp_stdio.backend.mcp_sdk import ProvenToken, SdkVerifier, caller_of
 from acp_stdio.demo.lifetime import announce, end_with_parent, loopback_socket
-from acp_stdio.demo.people import SCOPE
+from acp_stdio.demo.people import SCOPE, SERVICE_ACCOUNT
 
 REPORTS: Final = {
     "Q1": "Revenue 4.1 M, costs 3.2 M, profit 0.9 M",
@@ -38,27 +37,23 @@ SALARIES: Final = {"ceo": "The CEO is paid 612,000 a year"}
 ACCOUNTING: Final = "accounting"
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who the finance server believes it is talking to."""
+class SharedKey:
+    """The usual way: whoever knows the key is the service account, and may do everything."""
 
-    label: str
-    sub: str
-    groups: tuple[str, ...]
-    anybody: bool
-    """Came in with the shared key, so nothing is known and everything is allowed."""
+    def __init__(self, key: str) -> None:
+        self._key = key.encode()
 
-    @classmethod
-    def of(cls, token: AccessToken) -> "Caller":
-        if token.claims is None:
-            return cls(SERVICE_ACCOUNT, SERVICE_ACCOUNT, (), anybody=True)
-        groups = tuple(str(group) for group in token.claims.get("groups", []))
-        return cls(str(token.claims.get("email", token.subject)), token.subject or "", groups, anybody=False)
+    async def verify_token(self, token: str) -> AccessToken | None:
+        if not hmac.compare_digest(token.encode(), self._key):
+            return None
+        everybody = Caller(user=SERVICE_ACCOUNT, label=SERVICE_ACCOUNT)
+        return ProvenToken(token=token, client_id=SERVICE_ACCOUNT, scopes=[], subject=SERVICE_ACCOUNT, caller=everybody)
 
-    def require_accounting(self, what: str) -> None:
-        """Raises `PermissionError` with a sentence for the person."""
-        if not self.anybody and ACCOUNTING not in self.groups:
-            raise PermissionError(f"{self.label} may not read {what}")
+
+def require_accounting(caller: Caller, what: str) -> None:
+    """Raises `PermissionError` with a sentence for the person. With a shared key there is no person to refuse."""
+    if caller.user != SERVICE_ACCOUNT and ACCOUNTING not in caller.claims.get("groups", ()):
+        raise PermissionError(f"{caller.label} may not read {what}")
 
 
 class Finance:
@@ -69,45 +64,29 @@ class Finance:
 
     def quarterly_report(self, quarter: str, ctx: Context[Any, Request]) -> CallToolResult:
         """The figures of one quarter, for example Q3."""
-        return self._call(ctx, "quarterly_report", "the quarterly report", lambda: REPORTS[quarter.upper()])
+        return self._call(ctx, "the quarterly report", lambda: REPORTS[quarter.upper()])
 
     def salary(self, person: str, ctx: Context[Any, Request]) -> CallToolResult:
         """What somebody is paid, for example "ceo"."""
         who = person.lower()
         what = "the CEO's pay" if who == "ceo" else "salaries"
-        return self._call(ctx, "salary", what, lambda: SALARIES[who])
+        return self._call(ctx, what, lambda: SALARIES[who])
 
-    def _call(self, ctx: Context[Any, Request], tool: str, what: str, answer: Callable[[], str]) -> CallToolResult:
-        request = ctx.request_context.request
-        if request is None or not isinstance(request.scope.get("user"), AuthenticatedUser):
-            raise ToolError("no caller")  # the SDK lets nobody in without a verified token
-        caller = Caller.of(request.scope["user"].access_token)
+    def _call(self, ctx: Context[Any, Request], what: str, answer: Callable[[], str]) -> CallToolResult:
+        caller = caller_of(ctx)
         try:
-            caller.require_accounting(what)
+            require_accounting(caller, what)
             text, outcome = answer(), "ok"
         except PermissionError as error:
             text, outcome = str(error), "denied"
         except KeyError:
             text, outcome = "There are no such figures.", "error"
-        self._write(caller, ctx, request, tool, outcome)
+        moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        print(moment, caller.line(outcome), file=self._log, flush=True)
         return CallToolResult(content=[TextContent(text=text)], is_error=outcome != "ok")
 
-    def _write(self, caller: Caller, ctx: Context[Any, Request], request: Request, tool: str, outcome: str) -> None:
-        params = ctx.session.client_params
-        info = (params.client_info.name, params.client_info.version) if params else None
-        entry = Entry(
-            time=datetime.now(UTC),
-            user=caller.label,
-            sub=caller.sub,
-            agent=agent_of(request.headers.get("user-agent", ""), info),
-            tool=tool,
-            request=request.headers.get("x-request-id", ""),
-            outcome=outcome,
-        )
-        print(entry.line(), file=self._log, flush=True)
 
-
-def build(verifier: TokenVerifier, issuer: str, url: str, personal: bool, log: TextIO) -> MCPServer[Any]:
+def build(verifier: SdkProtocol, issuer: str, url: str, personal: bool, log: TextIO) -> MCPServer[Any]:
     """The MCP server at `url`; with `personal` tokens it names its issuer by RFC 9728."""
     auth = AuthSettings.model_validate(  # from text: an AnyHttpUrl of its own would add a slash to the issuer
         {
@@ -147,9 +126,9 @@ def main(argv: list[str] | None = None) -> None:
     facts = {"url": url}
     if args.api_key:
         facts["api_key"] = secrets.token_urlsafe(24)
-        verifier: TokenVerifier = SharedKey(facts["api_key"])
+        verifier: SdkProtocol = SharedKey(facts["api_key"])
     else:
-        verifier = PersonalToken(args.issuer, args.audience or url)
+        verifier = SdkVerifier(TokenVerifier(args.issuer, args.audience or url))
     server = build(verifier, args.issuer or url, args.audience or url, not args.api_key, sys.stdout)
     if args.until_eof:
         end_with_parent()

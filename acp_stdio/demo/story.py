@@ -13,9 +13,8 @@ from typing import Any, Final
 
 from acp_stdio.demo import trail
 from acp_stdio.demo.agent import AGENT_NAME, AGENT_VERSION, Agent, Answer
-from acp_stdio.demo.finance_auth import SERVICE_ACCOUNT
 from acp_stdio.demo.parts import Parts
-from acp_stdio.demo.people import INTERN, SARAH, Person
+from acp_stdio.demo.people import INTERN, SARAH, SERVICE_ACCOUNT, Person
 from acp_stdio.demo.processes import Child, ChildError
 from acp_stdio.demo.stage import RECHECK_SECONDS, Desk
 from acp_stdio.demo.voice import Voice

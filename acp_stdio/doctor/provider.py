@@ -8,8 +8,9 @@ from typing import Final
 from acp_stdio.doctor.check import Case
 from acp_stdio.doctor.finding import Finding, ok, problem, skipped, warning
 from acp_stdio.errors import Failure
+from acp_stdio.identity.well_known import issuer_metadata
 from acp_stdio.oauth.http import ConnectionFailed, open_client, send
-from acp_stdio.oauth.metadata import AuthorizationServer, discover, well_known_urls
+from acp_stdio.oauth.metadata import AuthorizationServer, discover
 from acp_stdio.oauth.presets import preset_of
 from acp_stdio.settings.model import IdentitySettings, Settings
 from acp_stdio.tokens.session_file import SessionFile
@@ -79,7 +80,7 @@ def clock(case: Case) -> Finding:
     with open_client(case.settings.network) as http:
         before = time.time()
         try:
-            answer = send(http, "GET", well_known_urls(issuer)[0])
+            answer = send(http, "GET", issuer_metadata(issuer)[0])
         except ConnectionFailed as error:
             raise error.failure() from None
         ours = (before + time.time()) / 2

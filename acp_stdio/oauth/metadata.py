@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from acp_stdio.errors import Failure
+from acp_stdio.identity.well_known import issuer_metadata
 from acp_stdio.oauth.cache import PublicCache
 from acp_stdio.oauth.http import ConnectionFailed, send
 from acp_stdio.oauth.presets import Preset
@@ -72,16 +73,6 @@ def discover(issuer: str, preset: Preset, http: httpx2.Client, cache: PublicCach
     return server
 
 
-def well_known_urls(issuer: str) -> tuple[str, ...]:
-    """Where the metadata may lie, in the order of the MCP authorization specification."""
-    parts = urlsplit(issuer)
-    origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
-    oauth, openid = "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"
-    if not path:
-        return (origin + oauth, origin + openid)
-    return (origin + oauth + path, origin + openid + path, origin + path + openid)
-
-
 def parse_metadata(document: dict[str, Any], issuer: str, preset: Preset) -> AuthorizationServer:
     """Checks `document` and takes what we use from it. Raises `Failure(configuration_invalid)`."""
     deviations = list(preset.deviations)
@@ -123,7 +114,7 @@ def parse_metadata(document: dict[str, Any], issuer: str, preset: Preset) -> Aut
 def _fetch(issuer: str, http: httpx2.Client) -> dict[str, Any]:
     seen: list[str] = []
     trouble = False
-    for url in well_known_urls(issuer):
+    for url in issuer_metadata(issuer):
         try:
             answer = send(http, "GET", url)
         except ConnectionFailed as error:

@@ -7,6 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 import httpx2
 
 from acp_stdio.errors import Failure
+from acp_stdio.identity.well_known import resource_metadata
 from acp_stdio.oauth.http import get_json
 from acp_stdio.oauth.presets import GENERIC, Preset
 from acp_stdio.oauth.words import plain
@@ -55,10 +56,7 @@ def protected_resource(url: str, http: httpx2.Client, *, challenge: str | None =
 def metadata_urls(url: str, challenge: str | None = None) -> tuple[str, ...]:
     """Where the metadata may lie, in the order of the MCP authorization specification."""
     parts = urlsplit(url)
-    root = f"{parts.scheme}://{parts.netloc}/.well-known/oauth-protected-resource"
-    path = parts.path.rstrip("/") if parts.path == "/" else parts.path
-    query = f"?{parts.query}" if parts.query else ""
-    addresses = [root + path + query, root]
+    addresses = [resource_metadata(url), resource_metadata(f"{parts.scheme}://{parts.netloc}")]
     if challenge and not checks.url(challenge) and _origin(urlsplit(challenge)) == _origin(parts):
         addresses.insert(0, challenge)
     return tuple(dict.fromkeys(addresses))

@@ -15,6 +15,7 @@ LEVELS = {
     "audit": 2,
     "oauth": 2,
     "vault": 2,
+    "backend": 2,
     "catalogue": 2,
     "tokens": 3,
     "upstream": 3,
@@ -29,6 +30,9 @@ LEVELS = {
     "__main__": 7,
 }
 """A room may import rooms of lower levels and itself."""
+
+FAR_SIDE = {"errors", "secrets", "wire", "identity"}
+"""All that `backend` may import: it runs on other people's servers, which have no use for a proxy."""
 
 DOORS = {("cli", "demo"): "the command `acp-stdio demo` opens it"}
 """The only ways between rooms of one level."""
@@ -80,6 +84,10 @@ def forbidden(importer: str, imported: str) -> str:
     """Why one room may not import another, or nothing."""
     if importer == imported or (importer, imported) in DOORS:
         return ""
+    if importer == "backend" and imported not in FAR_SIDE:
+        return f"the kit for servers imports the proxy's {imported}"
+    if imported == "backend" and importer != "demo":
+        return f"{importer} imports the kit for servers"
     if LEVELS[imported] < LEVELS[importer]:
         return "" if imported != "demo" else "the demo is imported by nobody"
     return f"{importer} (level {LEVELS[importer]}) imports {imported} (level {LEVELS[imported]})"
@@ -130,6 +138,10 @@ def test_a_pure_room_has_no_way_to_the_world() -> None:
         ("__main__", "demo", False),
         ("demo", "cli", False),
         ("vault", "vault", True),
+        ("backend", "identity", True),
+        ("backend", "settings", False),
+        ("runtime", "backend", False),
+        ("demo", "backend", True),
     ],
 )
 def test_the_rule_itself_tells_up_and_sideways_from_down(importer: str, imported: str, allowed: bool) -> None:

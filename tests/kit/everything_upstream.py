@@ -28,7 +28,8 @@ from mcp.shared.exceptions import MCPError
 from mcp.shared.message import ServerMessageMetadata
 from pydantic import BaseModel
 
-from acp_stdio.demo.finance_auth import PersonalToken
+from acp_stdio.backend import TokenVerifier
+from acp_stdio.backend.mcp_sdk import SdkVerifier
 from acp_stdio.demo.lifetime import announce, end_with_parent, loopback_socket
 from tests.kit import everything_parts as parts
 from tests.kit.everything_parts import Json, ask_for, sampling, text
@@ -361,7 +362,7 @@ def main() -> None:
     auth = AuthSettings.model_validate(
         {"issuer_url": issuer, "resource_server_url": url, "validate_token_resource": True}
     )
-    app = Everything().server().streamable_http_app(auth=auth, token_verifier=PersonalToken(issuer, url))
+    app = Everything().server().streamable_http_app(auth=auth, token_verifier=SdkVerifier(TokenVerifier(issuer, url)))
     end_with_parent()
     announce({"url": url})
     config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on")

@@ -19,7 +19,6 @@ import anyio
 import anyio.to_thread
 import uvicorn
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
-from mcp.server.auth.provider import AccessToken
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.elicitation import AcceptedElicitation, ElicitationResult
 from mcp.server.mcpserver import Context, MCPServer
@@ -29,8 +28,9 @@ from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel
 from starlette.requests import Request
 
-from acp_stdio.demo.finance_auth import PersonalToken
-from acp_stdio.demo.finance_log import agent_of
+from acp_stdio.backend import TokenVerifier
+from acp_stdio.backend.caller import agent_of
+from acp_stdio.backend.mcp_sdk import ProvenToken, SdkVerifier
 from acp_stdio.demo.lifetime import announce, loopback_socket
 
 MAX_BODY = 32 * 1024 * 1024
@@ -52,14 +52,14 @@ def say(line: str) -> None:
 # -- who calls -------------------------------------------------------------------------------------
 
 
-class Verifier(PersonalToken):
+class Verifier(SdkVerifier):
     """The provider's JWTs for this server; refuses the next ones, or the one it knows, where it was told to."""
 
     refusals = 0
     known = ""
     distrusted = ""
 
-    async def verify_token(self, token: str) -> AccessToken | None:
+    async def verify_token(self, token: str) -> ProvenToken | None:
         if self.refusals or token == self.distrusted:
             self.refusals = max(0, self.refusals - 1)
             say("refused a token")
@@ -279,7 +279,7 @@ def main(argv: list[str]) -> None:
     auth = AuthSettings.model_validate(
         {"issuer_url": args.issuer, "resource_server_url": url, "validate_token_resource": True}
     )
-    verifier, tools = Verifier(args.issuer, url), Tools()
+    verifier, tools = Verifier(TokenVerifier(args.issuer, url)), Tools()
     server: MCPServer[Any] = MCPServer(
         "sdk-upstream", version="1.0", token_verifier=verifier, auth=auth, log_level="CRITICAL"
     )

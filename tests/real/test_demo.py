@@ -15,9 +15,8 @@ from typing import Any
 import pytest
 
 from acp_stdio.demo.agent import Agent, Answer
-from acp_stdio.demo.finance_auth import SERVICE_ACCOUNT
 from acp_stdio.demo.parts import Parts
-from acp_stdio.demo.people import INTERN, SARAH
+from acp_stdio.demo.people import INTERN, SARAH, SERVICE_ACCOUNT
 from acp_stdio.demo.processes import Child
 from acp_stdio.demo.stage import Desk
 from acp_stdio.demo.story import StepFailed, Story

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from acp_stdio.errors import Failure
+from acp_stdio.identity.well_known import issuer_metadata
 from acp_stdio.oauth import presets
-from acp_stdio.oauth.metadata import parse_metadata, well_known_urls
+from acp_stdio.oauth.metadata import parse_metadata
 from acp_stdio.oauth.presets import Preset
 
 ISSUER = "https://login.example.com/tenant"
@@ -32,13 +33,13 @@ def refused(changed: dict[str, Any], issuer: str = ISSUER, preset: Preset = pres
 
 
 def test_the_well_known_addresses_come_in_the_order_of_the_specification() -> None:
-    assert well_known_urls("https://a.example/t/1") == (
+    assert issuer_metadata("https://a.example/t/1") == (
         "https://a.example/.well-known/oauth-authorization-server/t/1",
         "https://a.example/.well-known/openid-configuration/t/1",
         "https://a.example/t/1/.well-known/openid-configuration",
     )
     for issuer in ("https://a.example", "https://a.example/"):
-        assert well_known_urls(issuer) == (
+        assert issuer_metadata(issuer) == (
             "https://a.example/.well-known/oauth-authorization-server",
             "https://a.example/.well-known/openid-configuration",
         )

@@ -1,0 +1,21 @@
+"""The kit for servers on the far side: who is asking, proven, and a line of the log that says so.
+
+Imports nothing of the proxy. `BearerAuth` guards an ASGI application; `mcp_sdk.SdkVerifier` plugs into the MCP SDK.
+"""
+
+from acp_stdio.backend.caller import NOBODY, Caller
+from acp_stdio.backend.middleware import BearerAuth, caller_of
+from acp_stdio.backend.refusals import InsufficientScope, InvalidToken, KeysUnavailable, Refused
+from acp_stdio.backend.verifier import TokenVerifier
+
+__all__ = [
+    "NOBODY",
+    "BearerAuth",
+    "Caller",
+    "InsufficientScope",
+    "InvalidToken",
+    "KeysUnavailable",
+    "Refused",
+    "TokenVerifier",
+    "caller_of",
+]
