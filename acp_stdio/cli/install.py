@@ -14,6 +14,7 @@ from acp_stdio.hosts.known import BY_NAME, Machine, looked_at, places, this_mach
 from acp_stdio.hosts.others import Rival
 from acp_stdio.settings.model import Settings
 from acp_stdio.tokens.session_file import SessionFile
+from acp_stdio.tokens.sign_ins import by_sign_in
 
 EXAMPLES = """\
   acp-stdio install claude-desktop
@@ -150,8 +151,8 @@ def _sign_in(args: argparse.Namespace, settings: Settings, out: Output, *, askin
 
 
 def _signed_in(settings: Settings) -> bool:
-    session = SessionFile(settings.state_dir).read()
-    return session is not None and session.signed_in
+    sessions = [SessionFile(each.session_dir).read() for each in by_sign_in(settings)]
+    return all(session is not None and session.signed_in for session in sessions)
 
 
 def _agreed(config: plan.Config, others: list[Rival], replace: set[str], out: Output, *, asking: bool) -> set[str]:

@@ -4,13 +4,14 @@ import argparse
 import getpass
 import sys
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from acp_stdio.audit.record import utc
 from acp_stdio.cli.common import account_words, output_of, record_event, settings_of, stored_in
 from acp_stdio.cli.render import Output
 from acp_stdio.cli.times import ago, local
-from acp_stdio.errors import EXIT_OK, Failure
+from acp_stdio.errors import EXIT_NETWORK, EXIT_OK, Failure
 from acp_stdio.identity.model import Session
 from acp_stdio.settings.model import Settings, UpstreamSettings
 
@@ -39,21 +40,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", metavar="SECONDS", type=_seconds, default=300.0, help="how long to wait (300)")
 
 
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """A sign-in that is stored, with its identity and its upstreams at hand."""
+
+    settings: Settings
+    session: Session
+    already: bool
+
+
 def run(args: argparse.Namespace) -> int:
     """0 signed in and accepted everywhere; else the code of the first failure."""
-    from acp_stdio.login.flow import sign_in
+    from acp_stdio.login.each import sign_in
 
     out = output_of(args)
     settings = settings_of(args)
-    choices = _choices(args, settings.identity.flow)
+    choices = _choices(args)
     # Without a browser of ours the address or the code is all there is: --quiet does not swallow it.
-    alone = choices.flow == "browser" and choices.opener is not None
-    done = sign_in(settings, choices, out.talk if alone else out.warn, out.detail)
-    if not done.already:
-        record_event(settings, "login", done.session.account, "", out)
+    by_code = args.device or any(each.identity.flow == "device" for each in settings.by_identity())
+    alone = choices.opener is not None and not by_code
+    done: list[SignedIn] = []
     failures: list[Failure] = []
+    for outcome in sign_in(settings, choices, out.talk if alone else out.warn, out.detail):
+        if outcome.failure is not None:
+            failures.append(outcome.failure)
+            if len(settings.upstreams) > 1:
+                out.warn(f"{outcome.failure.message}\n{outcome.failure.advice}".strip())
+        elif outcome.session is not None:
+            done.append(SignedIn(outcome.settings, outcome.session, outcome.already))
+            if not outcome.already:
+                record_event(outcome.settings, "login", outcome.session.account, "", out)
+    if not done:
+        raise failures[0]
     upstreams: dict[str, Any] = {}
-    for upstream in () if done.already else settings.upstreams.values():
+    for upstream in [each for one in done if not one.already for each in one.settings.upstreams.values()]:
         out.talk(f"Asking {upstream.name} whether it knows you…")
         try:
             tools = _introduce(settings, upstream, args)
@@ -64,8 +84,11 @@ def run(args: argparse.Namespace) -> int:
         else:
             out.talk(f"{upstream.name} accepts you and offers {tools} tool{'' if tools == 1 else 's'}.")
             upstreams[upstream.name] = {"accepted": True, "tools": tools}
-    _report(out, done.session, upstreams, already=done.already)
-    return failures[0].meaning.exit_code if failures else EXIT_OK
+    still_open = [name for name in settings.upstreams if not any(name in one.session.resources for one in done)]
+    _report(out, done, upstreams, still_open)
+    if failures:
+        return failures[0].meaning.exit_code
+    return EXIT_NETWORK if still_open else EXIT_OK
 
 
 def _introduce(settings: Settings, upstream: UpstreamSettings, args: argparse.Namespace) -> int:
@@ -76,13 +99,15 @@ def _introduce(settings: Settings, upstream: UpstreamSettings, args: argparse.Na
     from acp_stdio.runtime.rehearsal import rehearse
     from acp_stdio.tokens.context import open_context
     from acp_stdio.tokens.refresh import obtain_token
+    from acp_stdio.tokens.sign_ins import settings_of as in_hand
 
     target = upstream.url if upstream.url in args.targets else upstream.name
     options = [f"--config={args.config}"] if args.config else []
     seen = rehearse([*options, f"--profile={settings.profile}", target], upstream.name)
     if seen.accepted:
         return seen.tools
-    obtain_token(open_context(settings, may_prompt=False), upstream)  # says more where the token was the problem
+    its = open_context(in_hand(settings, upstream), may_prompt=False)
+    obtain_token(its, upstream)  # says more where the token was the problem
     raise Failure(
         "upstream_unreachable",
         f"You are signed in, but {upstream.url} did not answer as an MCP server should: {seen.problem}",
@@ -90,14 +115,14 @@ def _introduce(settings: Settings, upstream: UpstreamSettings, args: argparse.Na
     )
 
 
-def _choices(args: argparse.Namespace, flow: str) -> "Choices":
+def _choices(args: argparse.Namespace) -> "Choices":
     from acp_stdio.login.flow import Choices
     from acp_stdio.login.opener import open_in_browser
 
-    device = args.device or (flow == "device" and not args.paste and not args.no_browser)
+    by_hand = args.paste or args.no_browser
     return Choices(
-        flow="device" if device else "browser",
-        opener=None if args.no_browser or args.paste else open_in_browser,
+        flow="device" if args.device else "browser" if by_hand else None,
+        opener=None if by_hand else open_in_browser,
         paste=_ask if args.paste else None,
         account_hint=args.account,
         extra_scopes=tuple(args.add_scope),
@@ -121,25 +146,38 @@ def _ask(prompt: str) -> str:
     return sys.stdin.readline()
 
 
-def _report(out: Output, session: Session, upstreams: dict[str, Any], *, already: bool) -> None:
+def _report(out: Output, done: list[SignedIn], upstreams: dict[str, Any], still_open: list[str]) -> None:
+    words = [_words(one) for one in done]
+    if still_open:
+        words.append(f"Still open: {', '.join(still_open)}. Run `acp-stdio login {' '.join(still_open)}`.")
+    facts = [_facts(one) for one in done]
+    out.result("\n".join(words), {**facts[0], "upstreams": upstreams, "sign_ins": facts, "open": still_open})
+
+
+def _words(one: SignedIn) -> str:
+    session = one.session
     assert session.account is not None
-    since = f", since {local(session.obtained_at)}" if already else ""
-    start = "Already signed in" if already else "Signed in"
-    confirmed = f" Confirmed {ago(session.confirmed_at, time.time())}." if already else ""
-    out.result(
+    since = f", since {local(session.obtained_at)}" if one.already else ""
+    start = "Already signed in" if one.already else "Signed in"
+    confirmed = f" Confirmed {ago(session.confirmed_at, time.time())}." if one.already else ""
+    return (
         f"{start} as {account_words(session.account)}{since}, {UNTIL}. "
-        f"The sign-in is stored in {stored_in(session.storage)}.{confirmed}",
-        {
-            "signed_in": True,
-            "already": already,
-            "account": session.account.to_json(),
-            "issuer": session.issuer,
-            "client_id": session.client_id,
-            "client_source": session.client_source,
-            "storage": session.storage,
-            "scopes": list(session.scopes),
-            "obtained_at": utc(session.obtained_at),
-            "until": None,
-            "upstreams": upstreams,
-        },
+        f"The sign-in is stored in {stored_in(session.storage)}.{confirmed}"
     )
+
+
+def _facts(one: SignedIn) -> dict[str, Any]:
+    session = one.session
+    return {
+        "signed_in": True,
+        "already": one.already,
+        "identity": one.settings.identity.name,
+        "account": session.account.to_json() if session.account else None,
+        "issuer": session.issuer,
+        "client_id": session.client_id,
+        "client_source": session.client_source,
+        "storage": session.storage,
+        "scopes": list(session.scopes),
+        "obtained_at": utc(session.obtained_at),
+        "until": None,
+    }

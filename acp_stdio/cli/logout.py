@@ -9,7 +9,7 @@ from acp_stdio.audit.record import utc
 from acp_stdio.cli.common import output_of, record_event, settings_of
 from acp_stdio.cli.times import ahead
 from acp_stdio.errors import EXIT_KEYRING, EXIT_NOT_REVOKED, EXIT_OK
-from acp_stdio.settings.model import Settings
+from acp_stdio.settings.model import DEFAULT, Settings
 from acp_stdio.tokens.logout import LogoutReport
 
 EXAMPLES = """\
@@ -26,28 +26,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 signed out and revoked (or no revocation endpoint), 6 not deleted, 8 not revoked."""
     from acp_stdio.tokens.context import open_context
-    from acp_stdio.tokens.logout import sign_out
+    from acp_stdio.tokens.logout import sign_out_all
+    from acp_stdio.tokens.sign_ins import everything
 
     out = output_of(args)
     settings = settings_of(args, bare=True)
-    reports: list[dict[str, Any]] = []
-    texts: list[str] = []
-    code = EXIT_OK
-    for profile in _profiles(settings) if args.all_profiles else [settings.profile]:
-        mine = replace(settings, profile=profile)
-        report = sign_out(open_context(mine, may_prompt=True), args.reason)
+    profiles = _profiles(settings) if args.all_profiles else [settings.profile]
+    sign_ins = [each for profile in profiles for each in everything(replace(settings, profile=profile))]
+    reports = sign_out_all([open_context(each, may_prompt=True) for each in sign_ins])
+    done = list(zip(sign_ins, reports, strict=True))
+    for mine, report in done:
         if report.was_signed_in:
             record_event(mine, "logout", report.account, str(args.reason), out)
-        reports.append(_json(profile, report))
-        texts.append(_words(profile, report, named=bool(args.all_profiles)))
-        code = max(code, _code(report))
-    out.result("\n".join(texts), {"profiles": reports})
-    return code
+    told = [(mine, report) for mine, report in done if _anything(report)] or done[:1]
+    texts = [_words(_name(mine) if len(told) > 1 or args.all_profiles else "", report) for mine, report in told]
+    out.result("\n".join(texts), {"profiles": [_json(mine, report) for mine, report in told]})
+    return max(map(_code, reports))
 
 
 def _profiles(settings: Settings) -> list[str]:
-    found = [path.parent.name for path in settings.paths.state.glob("*/session.json")]
+    """The profiles of this user that ever signed in, and the one at hand."""
+    found = [path.name for path in settings.paths.state.glob("*") if next(path.rglob("session.json"), None)]
     return sorted({settings.profile, *found})
+
+
+def _name(mine: Settings) -> str:
+    return mine.profile if mine.identity.name == DEFAULT else f"{mine.profile}, {mine.identity.name}"
+
+
+def _anything(report: LogoutReport) -> bool:
+    """Whether there was anything to sign out of."""
+    return report.was_signed_in or report.revocation != "nothing" or bool(report.problems)
 
 
 def _code(report: LogoutReport) -> int:
@@ -56,9 +65,9 @@ def _code(report: LogoutReport) -> int:
     return EXIT_NOT_REVOKED if report.revocation == "failed" else EXIT_OK
 
 
-def _words(profile: str, report: LogoutReport, *, named: bool) -> str:
-    prefix = f"{profile}: " if named else ""
-    if not report.was_signed_in and report.revocation == "nothing" and not report.problems:
+def _words(name: str, report: LogoutReport) -> str:
+    prefix = f"{name}: " if name else ""
+    if not _anything(report):
         return f"{prefix}Nobody was signed in."
     lines = [f"{prefix}Signed out{f' {report.account.label}' if report.account else ''}."]
     lines.append(
@@ -78,9 +87,11 @@ def _words(profile: str, report: LogoutReport, *, named: bool) -> str:
     return "\n".join([*lines, *report.problems])
 
 
-def _json(profile: str, report: LogoutReport) -> dict[str, Any]:
+def _json(mine: Settings, report: LogoutReport) -> dict[str, Any]:
     return {
-        "profile": profile,
+        "profile": mine.profile,
+        "identity": mine.identity.name,
+        "issuer": report.issuer,
         "account": report.account.to_json() if report.account else None,
         "was_signed_in": report.was_signed_in,
         "revocation": report.revocation,

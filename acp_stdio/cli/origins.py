@@ -1,11 +1,11 @@
 """Where each effective value of `[identity]` came from, for `status --verbose`."""
 
-from dataclasses import fields
 from typing import Any, cast
 
 from acp_stdio.cli.render import table
 from acp_stdio.identity.model import Session
 from acp_stdio.settings.model import Settings
+from acp_stdio.settings.sections import IDENTITY_KEYS
 
 _LEARNED = ("issuer", "client_id")
 """Values that a sign-in may have found by itself; the session keeps them."""
@@ -14,9 +14,9 @@ _LEARNED = ("issuer", "client_id")
 def identity_values(settings: Settings, session: Session) -> dict[str, dict[str, Any]]:
     """Key to `value` and `from`: `default`, `preset NAME`, `file PATH`, `managed file PATH` or `sign-in`."""
     found: dict[str, dict[str, Any]] = {}
-    for key in (each.name for each in fields(settings.identity) if each.name != "name"):
+    for key in IDENTITY_KEYS:
         value: Any = getattr(settings.identity, key)
-        origin = settings.origins.get(key, "default")
+        origin = settings.identity.origins.get(key, "default")
         if key in _LEARNED and not value and getattr(session, key):
             value, origin = getattr(session, key), "sign-in"
         found[key] = {

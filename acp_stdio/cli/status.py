@@ -23,6 +23,7 @@ from acp_stdio.identity.model import Session
 from acp_stdio.settings.model import Settings, UpstreamSettings
 from acp_stdio.tokens.endings import signed_out
 from acp_stdio.tokens.session_file import SessionFile
+from acp_stdio.tokens.sign_ins import by_sign_in, serves
 from acp_stdio.vault.lock import FileLock
 
 EXAMPLES = """\
@@ -31,6 +32,9 @@ EXAMPLES = """\
   acp-stdio status --verbose        also each value of [identity], and where it came from
   acp-stdio status --json
 """
+
+
+NOTHING = "Nothing to do."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,16 +46,25 @@ def run(args: argparse.Namespace) -> int:
     """0 signed in, 4 signed out; with `--check`, the code of what failed."""
     out = output_of(args)
     settings = settings_of(args, bare=True)
-    session = SessionFile(settings.state_dir).read()
     failures: list[Failure] = []
-    checks: dict[str, dict[str, Any]] = {}
-    if args.check and session is not None and session.signed_in:
-        checks = _check(settings, failures)
-        session = SessionFile(settings.state_dir).read()
+    checks = _check(settings, failures) if args.check else {}
     now = time.time()
-    data = _facts(settings, session, checks, now)
-    out.result(_words(settings, session, data, now, verbose=out.verbose), data)
-    if session is None or not session.signed_in:
+    sign_ins = [(each, SessionFile(each.session_dir).read()) for each in by_sign_in(settings)]
+    facts = [_facts(each, session, checks, now) for each, session in sign_ins]
+    next_step = next((each["next"] for each in facts if each["next"] != NOTHING), NOTHING)
+    processes = list(live_processes(settings.state_dir))
+    words = [
+        _words(each, session, data, now, verbose=out.verbose)
+        for (each, session), data in zip(sign_ins, facts, strict=True)
+    ]
+    if processes:
+        running = [f"  {each['client'] or 'a host'}, process {each['pid']}" for each in processes]
+        words.append("\n".join(["running", *running]))
+    out.result(
+        "\n\n".join([*words, f"next: {next_step}"]),
+        {**facts[0], "next": next_step, "processes": processes, "sign_ins": facts},
+    )
+    if not all(session is not None and session.signed_in for _, session in sign_ins):
         return EXIT_SIGN_IN_REQUIRED
     return failures[0].meaning.exit_code if failures else EXIT_OK
 
@@ -61,31 +74,37 @@ def _check(settings: Settings, failures: list[Failure]) -> dict[str, dict[str, A
     from acp_stdio.tokens.refresh import obtain_token
 
     found: dict[str, dict[str, Any]] = {}
-    context = open_context(settings, may_prompt=False)
-    for name, upstream in settings.upstreams.items():
-        try:
-            token = obtain_token(context, upstream)
-        except Failure as failure:
-            failures.append(failure)
-            found[name] = {"reason": failure.reason, "message": failure.message, "advice": failure.advice}
-        else:
-            found[name] = {
-                "aud": token.claims.get("aud"),
-                "scope": token.claims.get("scope"),
-                "expires_at": utc(token.expires_at),
-                "expires": token.expires_at,
-            }
+    for mine in by_sign_in(settings):
+        session = SessionFile(mine.session_dir).read()
+        if session is None or not session.signed_in:
+            continue
+        context = open_context(mine, may_prompt=False)
+        for name, upstream in mine.upstreams.items():
+            try:
+                token = obtain_token(context, upstream)
+            except Failure as failure:
+                failures.append(failure)
+                found[name] = {"reason": failure.reason, "message": failure.message, "advice": failure.advice}
+            else:
+                found[name] = {
+                    "aud": token.claims.get("aud"),
+                    "scope": token.claims.get("scope"),
+                    "expires_at": utc(token.expires_at),
+                    "expires": token.expires_at,
+                }
     return found
 
 
 def _facts(
     settings: Settings, session: Session | None, checks: dict[str, dict[str, Any]], now: float
 ) -> dict[str, Any]:
+    """About one sign-in."""
     signed_in = session is not None and session.signed_in
     known = session or Session(generation=0, signed_in=False, account=None)
     return {
         "signed_in": signed_in,
         "profile": settings.profile,
+        "identity_name": settings.identity.name,
         "account": known.account.to_json() if known.account else None,
         "issuer": known.issuer or settings.identity.issuer,
         "tenant": known.account.tenant if known.account else "",
@@ -103,8 +122,7 @@ def _facts(
         "upstreams": [
             _upstream(settings, each, known, checks.get(each.name), now) for each in settings.upstreams.values()
         ],
-        "processes": list(live_processes(settings.state_dir)),
-        "next": _next(session, checks),
+        "next": _next(settings, session, checks),
     }
 
 
@@ -118,6 +136,7 @@ def _upstream(
         age = max(0, round(now - catalogue.lists.stat().st_mtime))
     return {
         "name": upstream.name,
+        "signed_in": session.signed_in and serves(session, upstream),
         "url": upstream.url,
         "audience": list(upstream.audience) or [resource or upstream.url],
         "token_request": upstream.token_request,
@@ -129,12 +148,15 @@ def _upstream(
     }
 
 
-def _next(session: Session | None, checks: dict[str, dict[str, Any]]) -> str:
+def _next(settings: Settings, session: Session | None, checks: dict[str, dict[str, Any]]) -> str:
     if session is None or not session.signed_in:
         failure = signed_out(session)
         return f"{failure.message} {failure.advice}"
-    wrong = next((check for check in checks.values() if "reason" in check), None)
-    return str(wrong["advice"]) if wrong else "Nothing to do."
+    if waiting := [name for name, each in settings.upstreams.items() if not serves(session, each)]:
+        names = " ".join(waiting)
+        return f"Your sign-in at {session.issuer} was not for {', '.join(waiting)}. Run `acp-stdio login {names}`."
+    wrong = next((checks[name] for name in settings.upstreams if "reason" in checks.get(name, {})), None)
+    return str(wrong["advice"]) if wrong else NOTHING
 
 
 def _words(settings: Settings, session: Session | None, data: dict[str, Any], now: float, *, verbose: bool) -> str:
@@ -150,6 +172,7 @@ def _words(settings: Settings, session: Session | None, data: dict[str, Any], no
         ("deviates", "; ".join(known.deviations) if known.signed_in else ""),
         ("tenant", str(data["tenant"])),
         ("profile", settings.profile),
+        ("identity", settings.identity.name if settings.identities else ""),
         ("stored in", stored_in(known.storage) if known.signed_in else ""),
         ("confirmed", f"{ago(known.confirmed_at, now)} {recheck}" if known.signed_in else ""),
         ("ends", "when you sign out or your company ends the session" if known.signed_in else ""),
@@ -157,10 +180,7 @@ def _words(settings: Settings, session: Session | None, data: dict[str, Any], no
     ]
     blocks = [table(rows), *([identity_words(data["identity"])] if verbose else [])]
     blocks += [_upstream_words(each, now) for each in data["upstreams"]]
-    if data["processes"]:
-        running = [f"  {each['client'] or 'a host'}, process {each['pid']}" for each in data["processes"]]
-        blocks.append("\n".join(["running", *running]))
-    return "\n\n".join([*blocks, f"next: {data['next']}"])
+    return "\n\n".join(blocks)
 
 
 def _upstream_words(each: dict[str, Any], now: float) -> str:

@@ -9,9 +9,10 @@ from acp_stdio.settings import managed
 def probe(case: Case) -> Finding:
     """The layers at hand. It loaded, or there were no case; what only a sign-in would refuse is asked here."""
     settings = case.settings
-    check_identity(settings.identity)
-    for upstream in settings.upstreams.values():
-        check_scopes(upstream, preset_of(settings.identity))
+    for mine in settings.by_identity():
+        check_identity(mine.identity)
+        for upstream in mine.upstreams.values():
+            check_scopes(upstream, preset_of(mine.identity))
     files = [str(path) for path in (managed.PLACE, settings.config_file) if path is not None and path.is_file()]
     variables = sorted(name for name in case.environ if name.startswith("ACP_STDIO_"))
     details = {
@@ -21,6 +22,7 @@ def probe(case: Case) -> Finding:
         "profile": settings.profile,
         "issuer": settings.identity.issuer,
         "preset": settings.identity.preset,
+        "identities": {name: each.issuer for name, each in settings.identities.items()},
         "upstreams": {name: upstream.url for name, upstream in settings.upstreams.items()},
     }
     layers = ", ".join([*files, *variables]) or "the command line alone"

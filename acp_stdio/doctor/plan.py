@@ -1,5 +1,6 @@
 """Which checks there are, in the order in which they build on each other."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -15,36 +16,61 @@ from acp_stdio.doctor import (
     trail,
     upstream,
 )
-from acp_stdio.doctor.check import LIMIT, PERSON_LIMIT, Check
-from acp_stdio.settings.model import Settings
+from acp_stdio.doctor.check import LIMIT, PERSON_LIMIT, Check, Probe
+from acp_stdio.settings.model import Settings, UpstreamSettings
+from acp_stdio.tokens.sign_ins import by_sign_in
 
 CONFIGURATION: Final = "configuration"
 
 
 def plan(settings: Settings, *, may_prompt: bool = False) -> list[Check]:
     """The checks of one configuration. Those that start once more from a host's environment are `examination`'s."""
-    at_provider = ("provider/network",)
-    issuer = provider.issuer_of(settings)
-    checks = [
+    sign_ins = by_sign_in(settings)
+    own = {f"/{_label(mine)}" if len(sign_ins) > 1 else "": mine for mine in sign_ins}
+    return [
         Check(CONFIGURATION, configuration.probe),
         Check("directories", directories.probe),
         Check("lock", lock.probe, ("directories",)),
-        Check("provider/network", partial(network.probe, url=issuer, provider=True) if issuer else provider.unknown),
-        Check("provider/discovery", provider.discovery, at_provider),
-        Check("provider/clock", provider.clock, at_provider),
-    ]
-    for name, each in settings.upstreams.items():
-        there = (f"upstream/{name}/network",)
-        checks += [
-            Check(there[0], partial(network.probe, url=each.url, provider=False)),
-            Check(f"upstream/{name}/access", partial(upstream.access, upstream=each), there),
-            Check(f"upstream/{name}/metadata", partial(upstream.metadata, upstream=each), there),
-        ]
-    return [
-        *checks,
+        *(check for label, mine in own.items() for check in _provider(label, mine)),
+        *(check for mine in sign_ins for each in mine.upstreams.values() for check in _upstream(each, mine)),
         Check("keyring", keyring.probe, limit=PERSON_LIMIT if may_prompt else LIMIT),
-        Check("session", session.probe, ("directories",)),
-        Check("grant", session.stored, ("session", "keyring")),
+        *(check for label, mine in own.items() for check in _sign_in(label, mine)),
         Check("trail", trail.probe),
         Check("processes", processes.probe, ("directories",)),
     ]
+
+
+def _label(mine: Settings) -> str:
+    """A sign-in's own word in the names of its checks, where there are several."""
+    return "/".join(part for part in (mine.identity.name, mine.issuer_dir.rpartition("/")[2]) if part)
+
+
+def _provider(label: str, mine: Settings) -> list[Check]:
+    name, issuer = f"provider{label}", provider.issuer_of(mine)
+    there = partial(network.probe, url=issuer, provider=True) if issuer else provider.unknown
+    return [
+        Check(f"{name}/network", _with(mine, there)),
+        Check(f"{name}/discovery", _with(mine, provider.discovery), (f"{name}/network",)),
+        Check(f"{name}/clock", _with(mine, provider.clock), (f"{name}/network",)),
+    ]
+
+
+def _upstream(each: UpstreamSettings, mine: Settings) -> list[Check]:
+    name = f"upstream/{each.name}"
+    return [
+        Check(f"{name}/network", partial(network.probe, url=each.url, provider=False)),
+        Check(f"{name}/access", partial(upstream.access, upstream=each), (f"{name}/network",)),
+        Check(f"{name}/metadata", _with(mine, partial(upstream.metadata, upstream=each)), (f"{name}/network",)),
+    ]
+
+
+def _sign_in(label: str, mine: Settings) -> list[Check]:
+    return [
+        Check(f"session{label}", _with(mine, session.probe), ("directories",)),
+        Check(f"grant{label}", _with(mine, session.stored), (f"session{label}", "keyring")),
+    ]
+
+
+def _with(mine: Settings, probe: Probe) -> Probe:
+    """`probe` with one sign-in at hand."""
+    return lambda case: probe(replace(case, settings=mine))

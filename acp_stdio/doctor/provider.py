@@ -24,7 +24,7 @@ def issuer_of(settings: Settings) -> str:
     if settings.identity.issuer:
         return settings.identity.issuer
     with contextlib.suppress(Failure):  # the session has a check of its own
-        session = SessionFile(settings.state_dir).read()
+        session = SessionFile(settings.session_dir).read()
         return session.issuer if session is not None else ""
     return ""
 

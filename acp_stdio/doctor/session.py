@@ -10,6 +10,7 @@ from acp_stdio.settings.model import Settings
 from acp_stdio.tokens.context import open_context
 from acp_stdio.tokens.endings import signed_out
 from acp_stdio.tokens.session_file import SessionFile
+from acp_stdio.tokens.sign_ins import serves
 from acp_stdio.vault.lock import FileLock
 
 _AGAIN = "Run `acp-stdio login --force`."
@@ -17,7 +18,7 @@ _AGAIN = "Run `acp-stdio login --force`."
 
 def probe(case: Case) -> Finding:
     """Reads what all processes share. Raises `Failure` where it cannot be read."""
-    session = SessionFile(case.settings.state_dir).read()
+    session = SessionFile(case.settings.session_dir).read()
     if session is None or not session.signed_in:
         return failed(signed_out(session), **_facts(session))
     if doubt := _doubt(session, case.settings):
@@ -51,7 +52,7 @@ def _doubt(session: Session, settings: Settings) -> Finding | None:
             _AGAIN,
             **facts,
         )
-    if missing := [name for name in settings.upstreams if name not in session.resources]:
+    if missing := [name for name, each in settings.upstreams.items() if not serves(session, each)]:
         return warning(f"The sign-in did not ask for {', '.join(missing)}.", _AGAIN, **facts)
     if session.in_flight_since and _nobody_renews(settings):
         return warning(
@@ -63,7 +64,7 @@ def _doubt(session: Session, settings: Settings) -> Finding | None:
 
 
 def _nobody_renews(settings: Settings) -> bool:
-    lock = FileLock(settings.state_dir / "refresh.lock")
+    lock = FileLock(settings.session_dir / "refresh.lock")
     if not lock.try_acquire():
         return False
     lock.release()

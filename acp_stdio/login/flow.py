@@ -1,10 +1,9 @@
-"""One sign-in from beginning to end: asked for, granted, proven, stored, tried."""
+"""One sign-in at one server, from beginning to end: asked for, granted, proven, stored."""
 
 import time
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Literal
 
 import httpx2
 
@@ -17,23 +16,18 @@ from acp_stdio.login.client import InteractiveClient
 from acp_stdio.login.device import instructions, request_device_code, wait_for_person
 from acp_stdio.login.opener import Opener
 from acp_stdio.login.registering import Chooser
-from acp_stdio.login.wanted import Wanted, plan, prompt_for, survey, with_earlier
+from acp_stdio.login.wanted import Wanted, plan, prompt_for, with_earlier
 from acp_stdio.oauth.cache import PublicCache
 from acp_stdio.oauth.client import Client
 from acp_stdio.oauth.endpoint import TokenResponse, revoke
-from acp_stdio.oauth.http import open_client
 from acp_stdio.oauth.keys import signing_keys
-from acp_stdio.oauth.metadata import AuthorizationServer, discover
-from acp_stdio.oauth.presets import authorize_params, check_identity, claim_names, preset_of
-from acp_stdio.oauth.resource import covers
-from acp_stdio.oauth.upstream import Described, discover_from
-from acp_stdio.oauth.words import plain
+from acp_stdio.oauth.metadata import AuthorizationServer
+from acp_stdio.oauth.presets import authorize_params, claim_names, preset_of
+from acp_stdio.oauth.upstream import Described
 from acp_stdio.secrets import Secret
 from acp_stdio.settings.model import Flow, Settings
-from acp_stdio.settings.paths import private_dir
-from acp_stdio.tokens.context import Context, open_context
+from acp_stdio.tokens.context import Context
 from acp_stdio.tokens.store_login import store_grant
-from acp_stdio.vault.lock import FileLock
 
 TIMEOUT = 300.0
 """Seconds that the person has for the browser, unless they say otherwise."""
@@ -43,7 +37,8 @@ TIMEOUT = 300.0
 class Choices:
     """How the person wants to sign in."""
 
-    flow: Flow = "browser"
+    flow: Flow | None = None
+    """None: what the settings of the identity say."""
     opener: Opener | None = None
     """None: the browser is the person's own business."""
     paste: Ask | None = None
@@ -54,74 +49,21 @@ class Choices:
     """Seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class SignedIn:
-    """A sign-in that is stored."""
-
-    session: Session
-    already: bool
-    """It was there before, and nothing was done."""
-
-
-def sign_in(settings: Settings, choices: Choices, talk: Talk, detail: Talk = lambda _: None) -> SignedIn:
-    """Signs the person in, or finds that they are. `talk` is for everybody, `detail` for the curious.
+def sign_in_at(
+    server: AuthorizationServer,
+    described: list[Described],
+    ctx: Context,
+    http: httpx2.Client,
+    choices: Choices,
+    talk: Talk,
+    detail: Talk,
+) -> Session:
+    """Signs the person in at `server`, for the upstreams that are `described`. `detail` is for the curious.
 
     Nothing is kept of a sign-in that does not come to its end, whatever ends it: what the identity
     provider issued by then is revoked. Raises `Failure` with any reason, and lets `KeyboardInterrupt` through.
     """
-    check_identity(settings.identity)
-    ctx = open_context(settings, may_prompt=True)
-    with _alone(settings):
-        ctx.vault.probe()  # before anybody is sent to a browser
-        before = None if choices.force else _already(ctx, choices)
-        if before is not None:
-            return SignedIn(before, already=True)
-        with open_client(settings.network) as http:
-            return SignedIn(_sign_in(ctx, http, choices, talk, detail), already=False)
-
-
-PATIENCE: Final = 0.5
-"""Seconds for the login lock: others hold it for a moment just to see whether it is free."""
-
-
-@contextmanager
-def _alone(settings: Settings) -> Generator[None]:
-    lock = FileLock(private_dir(settings.state_dir) / "login.lock")
-    try:
-        lock.acquire(PATIENCE)
-    except TimeoutError:
-        raise Failure(
-            "denied",
-            "A sign-in is under way already; its page is open in the browser.",
-            "Finish it there, or end the other `acp-stdio login` and try again.",
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _already(ctx: Context, choices: Choices) -> Session | None:
-    """The session, if its grant is in the vault and it covers all that is asked for now."""
-    session = ctx.session.read()
-    identity = ctx.settings.identity
-    if session is None or not session.signed_in:
-        return None
-    same = identity.issuer in ("", session.issuer) and identity.client_id in ("", session.client_id)
-    resources = session.resources
-    covered = all(
-        each.name in resources and covers(resources[each.name], each.url) for each in ctx.settings.upstreams.values()
-    )
-    if not same or not covered or not set(choices.extra_scopes) <= set(session.scopes):
-        return None
-    grant = ctx.vault.load()
-    return session if grant is not None and grant.generation == session.generation else None
-
-
-def _sign_in(ctx: Context, http: httpx2.Client, choices: Choices, talk: Talk, detail: Talk) -> Session:
-    settings, identity = ctx.settings, ctx.settings.identity
-    preset = preset_of(identity)
-    server, described = _asked(settings, http, talk)
+    settings, preset = ctx.settings, preset_of(ctx.settings.identity)
     _say_what_is_replaced(ctx, server, talk)
     for deviation in server.deviations:
         detail(f"{server.issuer} deviates from the specifications: {deviation}.")
@@ -129,7 +71,7 @@ def _sign_in(ctx: Context, http: httpx2.Client, choices: Choices, talk: Talk, de
     if not choices.force:
         wanted = with_earlier(wanted, ctx.session.read(), server)
     chooser = Chooser(ctx, server, http, talk)
-    if choices.flow == "device":
+    if (choices.flow or settings.identity.flow) == "device":
         client = chooser.choose(None)
         code = request_device_code(server, http, client, wanted)
         talk(instructions(code))
@@ -142,30 +84,6 @@ def _sign_in(ctx: Context, http: httpx2.Client, choices: Choices, talk: Talk, de
         if not chooser.forget():
             raise
         return _by_browser(ctx, http, server, chooser, wanted, choices, talk)
-
-
-def _asked(settings: Settings, http: httpx2.Client, talk: Talk) -> tuple[AuthorizationServer, list[Described]]:
-    """Where to sign in, and for which upstreams: the configured issuer, or the one that the first upstream names."""
-    preset, cache = preset_of(settings.identity), PublicCache(settings.cache_dir)
-    if settings.identity.issuer:
-        server = discover(settings.identity.issuer, preset, http, cache)
-        return server, survey(settings.upstreams.values(), http, talk)
-    described = survey(settings.upstreams.values(), http, talk)
-    if not described:
-        raise Failure(
-            "configuration_invalid",
-            "Neither an issuer nor an upstream is configured, so there is nowhere to sign in.",
-            "Write `issuer` and `client_id` under [identity], or name a server: `acp-stdio login URL`.",
-        )
-    server = discover_from(described[0], preset, http, cache)
-    for other in described:
-        if server.issuer not in other.issuers:
-            names = ", ".join(plain(name) for name in other.issuers) or "nobody it names"
-            talk(
-                f"{other.upstream.name} takes tokens of {names}, so it is left out: it needs a sign-in of its own, "
-                f"with --profile."
-            )
-    return server, [each for each in described if server.issuer in each.issuers]
 
 
 def _say_what_is_replaced(ctx: Context, server: AuthorizationServer, talk: Talk) -> None:

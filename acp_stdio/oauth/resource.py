@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from typing import Any, cast
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -57,7 +57,7 @@ def metadata_urls(url: str, challenge: str | None = None) -> tuple[str, ...]:
     """Where the metadata may lie, in the order of the MCP authorization specification."""
     parts = urlsplit(url)
     addresses = [resource_metadata(url), resource_metadata(f"{parts.scheme}://{parts.netloc}")]
-    if challenge and not checks.url(challenge) and _origin(urlsplit(challenge)) == _origin(parts):
+    if challenge and not checks.url(challenge) and checks.same_origin(challenge, url):
         addresses.insert(0, challenge)
     return tuple(dict.fromkeys(addresses))
 
@@ -66,31 +66,13 @@ def parse_resource(document: dict[str, Any], url: str) -> ProtectedResource:
     """Checks that `document` is about `url`, or about a path above it on the same origin (RFC 9728
     section 3.3). Raises `Failure(wrong_audience)`."""
     resource = document.get("resource")
-    if not isinstance(resource, str) or not covers(resource, url):
+    if not isinstance(resource, str) or not checks.covers(resource, url):
         raise Failure(
             "wrong_audience",
             f"{url} publishes metadata of another resource, {plain(str(resource))}: no token is sent there.",
             "Check the upstream's url; if it is right, tell whoever runs that server.",
         )
     return ProtectedResource(resource, _texts(document, "authorization_servers"), _texts(document, "scopes_supported"))
-
-
-def covers(resource: str, url: str) -> bool:
-    """Is `resource` the address `url`, or a path above it on the same origin?"""
-    if resource == url:
-        return True
-    if checks.url(resource):
-        return False
-    above, below = urlsplit(resource), urlsplit(url)
-    if _origin(above) != _origin(below) or above.query:
-        return False
-    path = above.path.rstrip("/")
-    return below.path == path or below.path.startswith(f"{path}/")
-
-
-def _origin(parts: SplitResult) -> tuple[str, str, int | None]:
-    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
-    return parts.scheme, (parts.hostname or "").lower(), port
 
 
 def _texts(document: dict[str, Any], name: str) -> tuple[str, ...]:

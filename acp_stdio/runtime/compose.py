@@ -12,7 +12,7 @@ from acp_stdio.runtime.arguments import RunArguments
 from acp_stdio.runtime.prelude import Prelude
 from acp_stdio.settings.load import config_files, load
 from acp_stdio.settings.model import Settings, UpstreamSettings
-from acp_stdio.tokens.session_file import SessionFile
+from acp_stdio.tokens.sign_ins import SignIn
 
 if TYPE_CHECKING:
     from acp_stdio.runtime.helper_process import HelperProcess
@@ -34,9 +34,9 @@ class Program:
 
     def run(self, stdin: int, stdout: int, played: Prelude) -> int:
         """Serves until the host leaves; returns the exit code."""
-        session_file = SessionFile(self.settings.state_dir)
+        sign_in = SignIn(self.settings, self.upstream)
         try:
-            session = session_file.current()
+            session = sign_in.current()
         except Failure:  # a damaged file: the handshake and lists are served all the same, and calls say why
             session = None
         signed_in = session is not None and session.signed_in
@@ -51,7 +51,7 @@ class Program:
         return serve(
             self.settings,
             self.upstream,
-            session_file,
+            sign_in,
             {} if self.rehearsal else catalogue_file.load(),
             catalogue_file,
             self.request,

@@ -15,7 +15,7 @@ from acp_stdio.identity.model import Session
 from acp_stdio.relay.lists import LOGIN_TOOL
 from acp_stdio.runtime.helper_process import HOST_ERA, LEGACY, MODERN, own_command
 from acp_stdio.tokens.endings import signed_out
-from acp_stdio.tokens.session_file import SessionFile
+from acp_stdio.tokens.sign_ins import Sessions
 from acp_stdio.vault.lock import FileLock
 
 PATIENCE: Final = 180.0
@@ -33,10 +33,11 @@ REOPEN: Final = "Quit this application completely and open it again, so that it 
 class HelperTools:
     """Runs `acp_login` and `acp_status`."""
 
-    def __init__(self, session_file: SessionFile, state_dir: Path, options: list[str], upstream: str) -> None:
-        """`options`: the command line options under which we run, for `login` to run under too."""
-        self._session_file = session_file
-        self._state_dir = state_dir
+    def __init__(self, sessions: Sessions, identity_dir: Path, options: list[str], upstream: str) -> None:
+        """`identity_dir`: `Settings.identity_dir` of the upstream's identity, where its sign-ins take turns.
+        `options`: the command line options under which we run, for `login` to run under too."""
+        self._sessions = sessions
+        self._identity_dir = identity_dir
         self._options = options
         self._upstream = upstream
 
@@ -50,10 +51,10 @@ class HelperTools:
         except Failure as failure:
             return f"{failure.message} {failure.advice}".strip(), True
         except OSError as e:
-            return f"{self._state_dir} cannot be used: {e.strerror}. Run `acp-stdio doctor`.", True
+            return f"{self._identity_dir} cannot be used: {e.strerror}. Run `acp-stdio doctor`.", True
 
     def _status(self) -> str:
-        session = self._session_file.current()
+        session = self._sessions.current()
         if session is None or not session.signed_in or session.account is None:
             why = signed_out(session)
             return f"{why.message} To sign in, approve the tool `{LOGIN_TOOL}`, or run `acp-stdio login` in a terminal."
@@ -66,15 +67,15 @@ class HelperTools:
         )
 
     async def _login(self, *, strange: bool, modern: bool) -> tuple[str, bool]:
-        before = self._session_file.current()
+        before = self._sessions.current()
         if before is not None and before.signed_in and before.account is not None:
             return f"Already signed in as {before.account.label}. Ask again.", False
-        login = self._state_dir / "login.lock"
-        turn = FileLock(self._state_dir / "login.opened.lock")
+        login = self._identity_dir / "login.lock"
+        turn = FileLock(self._identity_dir / "login.opened.lock")
         launched: subprocess.Popen[bytes] | None = None
         try:
             # Whoever finds the turn taken waits for the sign-in that its holder is launching.
-            if turn.try_acquire() and not _held(login) and self._session_file.current() == before:
+            if turn.try_acquire() and not _held(login) and self._sessions.current() == before:
                 if not self._may_open():
                     return (
                         "A sign-in page was opened less than a minute ago. Wait a moment, then try again.",
@@ -101,7 +102,7 @@ class HelperTools:
         seen_running = False
         while time.monotonic() - began < PATIENCE:
             await anyio.sleep(LOOK)
-            session = self._session_file.current()
+            session = self._sessions.current()
             signed_in = session is not None and session.signed_in and session.generation > generation
             busy = running()
             seen_running = seen_running or busy
@@ -121,7 +122,7 @@ class HelperTools:
 
     def _may_open(self) -> bool:
         """One tab a minute for all processes. Asked by the one whose turn it is."""
-        stamp = self._state_dir / "login.opened"
+        stamp = self._identity_dir / "login.opened"
         with contextlib.suppress(OSError):
             if 0 <= time.time() - stamp.stat().st_mtime < TAB_EVERY:
                 return False

@@ -11,7 +11,7 @@ from acp_stdio.runtime.helper_process import HelperProcess
 from acp_stdio.tokens.endings import signed_out
 from acp_stdio.tokens.freshness import confirmed, is_usable, should_renew
 from acp_stdio.tokens.messages import Request, fingerprint
-from acp_stdio.tokens.session_file import SessionFile
+from acp_stdio.tokens.sign_ins import Sessions
 
 BRAKE: Final = 2.0
 """Seconds after a failed refresh in which its failure answers, instead of another attempt a call."""
@@ -25,14 +25,14 @@ class Keeper:
     def __init__(
         self,
         request: Callable[[str | None], Request],
-        session_file: SessionFile,
+        sessions: Sessions,
         recheck_identity: float,
         loop: asyncio.AbstractEventLoop,
         started: HelperProcess | None = None,
     ) -> None:
         """`started`: a helper that was launched before the event loop was there."""
         self._request = request
-        self._session_file = session_file
+        self._sessions = sessions
         self._recheck = recheck_identity
         self._loop = loop
         self._token: AccessToken | None = None
@@ -45,14 +45,14 @@ class Keeper:
 
     def session(self) -> Session | None:
         """The session as it stands now: one `stat` where nothing changed."""
-        return self._session_file.current()
+        return self._sessions.current()
 
     def usable(self) -> AccessToken | None:
         """The token, if a call may leave with it now. None: ask with `acquire`.
 
         Raises `Failure("login_required")` where nobody is signed in.
         """
-        session = self._session_file.current()
+        session = self._sessions.current()
         if session is None or not session.signed_in:
             self._token = None
             raise signed_out(session)
@@ -71,7 +71,7 @@ class Keeper:
 
     def still_holds(self, token: AccessToken) -> bool:
         """Whether no logout and no other login came since; looked at after the intent is written."""
-        session = self._session_file.current()
+        session = self._sessions.current()
         return session is not None and session.signed_in and session.generation == token.generation
 
     def acquire(self, waiter: Waiter, rejected: AccessToken | None = None) -> None:

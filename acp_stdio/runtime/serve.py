@@ -29,7 +29,7 @@ from acp_stdio.runtime.shell import Parts, Shell
 from acp_stdio.runtime.who import Who
 from acp_stdio.settings.model import Settings, UpstreamSettings
 from acp_stdio.tokens.messages import Request
-from acp_stdio.tokens.session_file import SessionFile
+from acp_stdio.tokens.sign_ins import SignIn
 from acp_stdio.upstream.attach import AuthorizedConnector
 from acp_stdio.upstream.network import connect
 from acp_stdio.upstream.streamable_http import origin_and_target
@@ -44,7 +44,7 @@ REHEARSAL_PATIENCE: Final = 30.0
 def serve(
     settings: Settings,
     upstream: UpstreamSettings,
-    session_file: SessionFile,
+    sign_in: SignIn,
     catalogue: Catalogue,
     catalogue_file: CatalogueFile,
     request: Callable[[str | None], Request],
@@ -73,7 +73,8 @@ def serve(
     async def run() -> str:
         loop = asyncio.get_running_loop()
         origin, target = origin_and_target(upstream.url)
-        keeper = Keeper(request, session_file, settings.identity.recheck_identity, loop, helper)
+        mine = settings.of(upstream)
+        keeper = Keeper(request, sign_in, mine.identity.recheck_identity, loop, helper)
         who = Who(keeper, upstream.name)
         trail = Trail(settings.audit.path or settings.state_dir / "audit")
         shell = Shell(
@@ -87,7 +88,7 @@ def serve(
                 Memory(catalogue, catalogue_file, who.is_signed_in),
                 who,
             ),
-            Parts(trail, HelperTools(session_file, settings.state_dir, options, upstream.name), live),
+            Parts(trail, HelperTools(sign_in, mine.identity_dir, options, upstream.name), live),
             lambda line, closed: Host(stdin, stdout, line, closed, played.leftover),
             played.parent,
         )

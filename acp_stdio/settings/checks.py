@@ -96,3 +96,24 @@ def name(text: str) -> str:
     if NAME.fullmatch(text):
         return ""
     return "must be 1 to 32 of a-z, 0-9, _ and -, beginning with a letter or digit"
+
+
+def covers(resource: str, address: str) -> bool:
+    """Is `resource` (RFC 8707) the URL `address`, or a path above it on the same origin?"""
+    if resource == address:
+        return True
+    if url(resource) or not same_origin(resource, address):
+        return False
+    above, below = urlsplit(resource), urlsplit(address)
+    path = above.path.rstrip("/")
+    return not above.query and (below.path == path or below.path.startswith(f"{path}/"))
+
+
+def same_origin(one: str, other: str) -> bool:
+    """RFC 6454: scheme, host and port, also where the port is the scheme's own and not written."""
+    return _origin(urlsplit(one)) == _origin(urlsplit(other))
+
+
+def _origin(parts: SplitResult) -> tuple[str, str, int | None]:
+    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    return parts.scheme, (parts.hostname or "").lower(), port

@@ -5,15 +5,13 @@ user's file, defaults. A key that the managed file sets cannot be changed below 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Final, cast
 
 from acp_stdio.errors import Failure
 from acp_stdio.settings import checks, managed, sections
-from acp_stdio.settings.model import IdentitySettings, Settings
+from acp_stdio.settings.model import DEFAULT, Settings
 from acp_stdio.settings.paths import Paths, user_paths
-from acp_stdio.settings.presets import identity_defaults
 from acp_stdio.settings.sources import Entry, Problems, Source, closest, parse
 from acp_stdio.settings.table import UNSUPPORTED, Table
 from acp_stdio.settings.targets import select
@@ -29,7 +27,9 @@ client_id = "acp-stdio"
 url = "https://finance.example.com/mcp"
 """
 
-_LATER_TOP: Final = ("policy", "identities", "revoked", "allow_token_export")
+_LATER_TOP: Final = ("policy", "revoked", "allow_token_export")
+_NAMED: Final = {"upstreams": ("an upstream", "finance"), "identities": ("an identity", "customers")}
+"""Tables of tables: what one of them is called in words, and an example's name."""
 _SECTIONS: Final = ("identity", "audit", "network", "storage", "host")
 
 Tables = dict[tuple[str, ...], dict[str, Entry]]
@@ -55,7 +55,7 @@ def load(
     problems = Problems()
     user = chosen or paths.config_file
     sources = _read(managed.PLACE, user, required=chosen is not None, problems=problems)
-    profile = profile or environ.get("ACP_STDIO_PROFILE", "") or "default"
+    profile = profile or environ.get("ACP_STDIO_PROFILE", "") or DEFAULT
     if problem := checks.name(profile):
         problems.say(f"The profile's name {profile!r} {problem}")
     signed_in = bare and not problems.found and (paths.state / profile / "session.json").is_file()
@@ -102,15 +102,20 @@ def build(
     if (version := top.entry("version")) and (type(version.value) is not int or version.value != 1):
         problems.at(version, "must be 1, the format that this version reads")
     top.finish()
-    who = sections.identity(tables.get(("identity",)), user, problems)
+    named = {key[1]: entries for key, entries in tables.items() if key[:1] == ("identities",)}
+    written = {DEFAULT: tables.get(("identity",)), **named}
+    identities = {name: sections.identity(entries, problems, name) for name, entries in written.items()}
     upstreams = {
-        key[1]: sections.upstream(key[1], entries, who, user, problems)
+        key[1]: sections.upstream(key[1], entries, identities, user, problems)
         for key, entries in tables.items()
-        if key[0] == "upstreams"
+        if key[:1] == ("upstreams",)
     }
-    sections.needs_openid(tables.get(("identity",)), upstreams.values(), problems)
+    for name, entries in written.items():
+        sections.needs_openid(entries, [each for each in upstreams.values() if each.identity == name], problems)
+    who = identities.pop(DEFAULT)
     settings = Settings(
         identity=who,
+        identities=identities,
         upstreams=select(upstreams, targets, who, problems),
         paths=paths,
         profile=profile,
@@ -119,25 +124,9 @@ def build(
         audit=sections.audit(tables.get(("audit",), {}), problems),
         host=sections.host(tables.get(("host",), {}), problems),
         config_file=user if any(source.path == user for source in sources) else None,
-        origins=_origins(tables.get(("identity",), {}), who),
     )
     problems.stop_if_any()
     return settings
-
-
-def _origins(entries: Mapping[str, Entry], identity: IdentitySettings) -> dict[str, str]:
-    """Where each value of `[identity]` came from. No variable and no flag sets one of them."""
-    plain = IdentitySettings("", "")
-    default = identity_defaults(identity.preset)
-    found: dict[str, str] = {}
-    for key in (each.name for each in fields(identity) if each.name != "name"):
-        if key in entries:
-            place = entries[key].source.path
-            found[key] = f"managed file {place}" if place == managed.PLACE else f"file {place}"
-        else:
-            preset = getattr(default, key) != getattr(plain, key)
-            found[key] = f"preset {identity.preset}" if preset else "default"
-    return found
 
 
 def _read(place: Path, user: Path, *, required: bool, problems: Problems) -> list[Source]:
@@ -170,22 +159,32 @@ def _merge(sources: Sequence[Source], problems: Problems) -> Tables:
             entry = Entry(value, source, (key,))
             if key in _SECTIONS:
                 _lay(tables, entry, problems)
-            elif key == "upstreams" and isinstance(value, dict):
-                for name, table in cast("dict[str, object]", value).items():
-                    inner = Entry(table, source, (key, name))
-                    if problem := checks.name(name):
-                        problems.at(inner, f"cannot be an upstream's name, which {problem}")
-                    else:
-                        _lay(tables, inner, problems)
-            elif key == "upstreams":
-                problems.at(entry, "must be tables such as [upstreams.finance]")
+            elif key in _NAMED:
+                _lay_each(tables, entry, problems)
             elif key in _LATER_TOP:
                 problems.at(entry, UNSUPPORTED)
             elif isinstance(value, dict):
-                problems.at(entry, f"is not a known table{closest(key, (*_SECTIONS, 'upstreams'))}")
+                problems.at(entry, f"is not a known table{closest(key, (*_SECTIONS, *_NAMED))}")
             else:
                 tables[()][key] = entry
     return tables
+
+
+def _lay_each(tables: Tables, entry: Entry, problems: Problems) -> None:
+    (key,) = entry.keys
+    kind, example = _NAMED[key]
+    value = entry.value
+    if not isinstance(value, dict):
+        problems.at(entry, f"must be tables such as [{key}.{example}]")
+        return
+    for name, table in cast("dict[str, object]", value).items():
+        inner = Entry(table, entry.source, (key, name))
+        if problem := checks.name(name):
+            problems.at(inner, f"cannot be {kind}'s name, which {problem}")
+        elif (key, name) == ("identities", DEFAULT):
+            problems.at(inner, "is written [identity]")
+        else:
+            _lay(tables, inner, problems)
 
 
 def _lay(tables: Tables, entry: Entry, problems: Problems) -> None:

@@ -4,9 +4,9 @@ Only keys that this version acts on exist here; anything else in a configuration
 error, so that nobody believes in a policy that is not enforced.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from acp_stdio.settings.paths import Paths
 
@@ -16,6 +16,9 @@ Principal = Literal["required", "unverified"]
 TokenRequest = Literal["resource", "audience", "scope", "omit"]
 TokenFormat = Literal["jwt", "opaque", "id_token"]
 StorageBackend = Literal["auto", "secret-service", "macos", "windows", "file"]
+
+DEFAULT: Final = "default"
+"""The identity of the table `[identity]`, and the profile where none is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +41,13 @@ class IdentitySettings:
     """Seconds within which the IdP must have confirmed the person before a call."""
     user_key: tuple[str, ...] = ("sub",)
     user_label: tuple[str, ...] = ("email", "preferred_username", "sub")
-    name: str = "default"
+    name: str = DEFAULT
     client_metadata_url: str = ""
     """Where a company hosts our client id metadata document, which is our client id then."""
     client_secret_ref: str = ""
     """`keyring:NAME` or `file:PATH`: where the secret of a confidential client is. Never the secret."""
+    origins: dict[str, str] = field(default_factory=dict[str, str], compare=False)
+    """Key to where its value came from: `default`, `preset NAME`, or the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,8 @@ class UpstreamSettings:
     token_format: TokenFormat = "jwt"  # noqa: S105 - its kind, not a token
     """What is sent: a JWT access token, proven; an access token that cannot be read, so bound to this
     origin by this very setting; or the ID token, for servers that take no other."""
+    identity: str = DEFAULT
+    """Whose tokens it is sent: the name of an identity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,21 +113,59 @@ class Settings:
     """Everything a command needs to know. Built by `settings.load.load`."""
 
     identity: IdentitySettings
+    """The identity at hand: the table `[identity]`, or the one that `of` or `for_identity` chose."""
     upstreams: dict[str, UpstreamSettings]
+    """Those that the command is about; after `for_identity`, those of the identity at hand."""
     paths: Paths
-    profile: str = "default"
+    profile: str = DEFAULT
     storage: StorageSettings = StorageSettings()
     network: NetworkSettings = NetworkSettings()
     audit: AuditSettings = AuditSettings()
     host: HostSettings = HostSettings()
     config_file: Path | None = None
-    origins: dict[str, str] = field(default_factory=dict[str, str])
-    """Key of `[identity]` to where its value came from: `default`, `preset NAME`, or the file."""
+    identities: dict[str, IdentitySettings] = field(default_factory=dict[str, IdentitySettings])
+    """The tables `[identities.NAME]`."""
+    issuer_dir: str = ""
+    """Where issuers are discovered: the folder of the sign-in at one that is not the first; see `tokens.sign_ins`."""
 
     @property
     def state_dir(self) -> Path:
-        """This profile's state: `session.json`, locks, live processes, the trail."""
+        """This profile's state: sign-ins, live processes, the trail."""
         return self.paths.state / self.profile
+
+    @property
+    def identity_dir(self) -> Path:
+        """The state of the identity at hand, below the profile's unless it is the default one."""
+        name = self.identity.name
+        return self.state_dir if name == DEFAULT else self.state_dir / "identities" / name
+
+    @property
+    def session_dir(self) -> Path:
+        """The state of the sign-in at hand: `session.json`, its locks, registrations."""
+        return self.identity_dir / self.issuer_dir
+
+    @property
+    def grant_scope(self) -> str:
+        """Keeps the stored grants of two profiles or identities apart that are known to one issuer as one client."""
+        return self.profile if self.identity.name == DEFAULT else f"{self.profile}/{self.identity.name}"
+
+    def of(self, upstream: UpstreamSettings) -> "Settings":
+        """These settings with the identity that `upstream` names at hand. Raises `KeyError` where there is none."""
+        return self.for_identity(upstream.identity)
+
+    def for_identity(self, name: str) -> "Settings":
+        """These settings with one identity at hand and its upstreams alone. Raises `KeyError`."""
+        identity = self.identity if name == self.identity.name else self.identities[name]
+        mine = {each.name: each for each in self.upstreams.values() if each.identity == name}
+        return replace(self, identity=identity, upstreams=mine)
+
+    def by_identity(self) -> "list[Settings]":
+        """One for each identity that the upstreams at hand name, in their order; the default one where there are none.
+
+        What is to be done for each sign-in is done for each of these.
+        """
+        names = dict.fromkeys(each.identity for each in self.upstreams.values()) or [self.identity.name]
+        return [self.for_identity(name) for name in names]
 
     @property
     def cache_dir(self) -> Path:

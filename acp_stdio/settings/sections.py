@@ -1,12 +1,13 @@
 """Each table of the configuration and what may stand in it."""
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Final, cast
 
-from acp_stdio.settings import checks
+from acp_stdio.settings import checks, managed
 from acp_stdio.settings.model import (
+    DEFAULT,
     AuditSettings,
     HostSettings,
     IdentitySettings,
@@ -31,17 +32,21 @@ from acp_stdio.settings.table import Table
 
 # What the published format has and this version does not act on yet.
 _LATER_PRESETS: Final = ("github",)
-_LATER_UPSTREAM: Final = ("command", "args", "env", "identity", "assertion")
+_LATER_UPSTREAM: Final = ("command", "args", "env", "assertion")
 _LATER_AUDIT: Final = ("arguments", "survives", "retention", "otlp", "deliver", "max_backlog")
+
+IDENTITY_KEYS: Final = tuple(each.name for each in fields(IdentitySettings) if each.name not in ("name", "origins"))
+"""What may stand in `[identity]` and in `[identities.NAME]`."""
 
 _DAY: Final = 86_400.0
 Entries = dict[str, Entry]
 
 
-def identity(entries: Entries | None, user: Path, problems: Problems) -> IdentitySettings:
+def identity(entries: Entries | None, problems: Problems, name: str = DEFAULT) -> IdentitySettings:
     """Without an issuer it is discovered from each upstream, and so are the scopes that are not written."""
     if entries is None:
-        return replace(identity_defaults("generic"), scopes=())
+        plain = replace(identity_defaults("generic"), scopes=())
+        return replace(plain, origins=_origins({}, plain))
     table = Table(entries, problems)
     preset: Preset = table.word("preset", "generic", PRESETS, later=_LATER_PRESETS)
     default = identity_defaults(preset)
@@ -58,6 +63,7 @@ def identity(entries: Entries | None, user: Path, problems: Problems) -> Identit
         user_label=table.texts("user_label", default.user_label, checks.filled),
         client_metadata_url=table.text("client_metadata_url", "", checks.client_document, empty=True),
         client_secret_ref=table.text("client_secret_ref", "", checks.secret_place, empty=True),
+        name=name,
     )
     if identity.issuer and (problem := issuer_problem(identity.issuer, preset)):
         problems.at(entries["issuer"], problem)
@@ -69,7 +75,22 @@ def identity(entries: Entries | None, user: Path, problems: Problems) -> Identit
         if not claims:
             problems.at(entries[key], "must name at least one claim")
     table.finish()
-    return identity
+    return replace(identity, origins=_origins(entries, identity))
+
+
+def _origins(entries: Mapping[str, Entry], identity: IdentitySettings) -> dict[str, str]:
+    """Where each value of an identity came from. No variable and no flag sets one of them."""
+    plain = IdentitySettings("", "")
+    default = identity_defaults(identity.preset)
+    found: dict[str, str] = {}
+    for key in IDENTITY_KEYS:
+        if key in entries:
+            place = entries[key].source.path
+            found[key] = f"managed file {place}" if place == managed.PLACE else f"file {place}"
+        else:
+            preset = getattr(default, key) != getattr(plain, key)
+            found[key] = f"preset {identity.preset}" if preset else "default"
+    return found
 
 
 def needs_openid(entries: Entries | None, upstreams: Iterable[UpstreamSettings], problems: Problems) -> None:
@@ -92,8 +113,12 @@ def _needs(table: tuple[str, ...], entries: Entries, keys: tuple[str, ...], user
             problems.say(f"[{'.'.join(table)}] needs {key}", user, own.line(table) if own else 0)
 
 
-def upstream(name: str, entries: Entries, who: IdentitySettings, user: Path, problems: Problems) -> UpstreamSettings:
+def upstream(
+    name: str, entries: Entries, identities: Mapping[str, IdentitySettings], user: Path, problems: Problems
+) -> UpstreamSettings:
     table = Table(entries, problems, documented=_LATER_UPSTREAM)
+    identity = _identity_of(entries, table, identities, problems)
+    who = identities[identity]
     entra = who.preset == "entra"
 
     def scope(text: str) -> str:
@@ -125,7 +150,19 @@ def upstream(name: str, entries: Entries, who: IdentitySettings, user: Path, pro
         scopes=scopes,
         principal=principal,
         token_format=token_format,
+        identity=identity,
     )
+
+
+def _identity_of(entries: Entries, table: Table, identities: Mapping[str, IdentitySettings], problems: Problems) -> str:
+    """The identity that an upstream's table names. Whose person a managed upstream is for, its administrator says."""
+    name = table.word("identity", DEFAULT, tuple(identities))
+    chosen = entries.get("identity")
+    administered = any(entry.source.path == managed.PLACE for entry in entries.values())
+    if chosen is not None and administered and chosen.source.path != managed.PLACE:
+        problems.at(chosen, "is the administrator's to say: the managed file has this upstream")
+        return DEFAULT
+    return name
 
 
 def storage(entries: Entries, problems: Problems) -> StorageSettings:

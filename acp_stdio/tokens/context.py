@@ -56,7 +56,7 @@ class Provider(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One profile's sign-in. Build it with `open_context`."""
+    """One sign-in: that of the identity at hand in `settings`. Build it with `open_context`."""
 
     settings: Settings
     session: SessionFile
@@ -74,7 +74,7 @@ class Context:
         """What authorization servers gave us when we registered there."""
         from acp_stdio.tokens.registrations import Registrations
 
-        return Registrations(self.settings.state_dir, self.settings.profile, self.open_vault)
+        return Registrations(self.settings.session_dir, self.settings.grant_scope, self.open_vault)
 
     @property
     def vault(self) -> GrantVault:
@@ -86,7 +86,7 @@ class Context:
         return self._vault_of(lambda: (issuer, client_id))
 
     def _vault_of(self, owner: Callable[[], tuple[str, str]]) -> GrantVault:
-        return GrantVault(self.open_vault(), self.settings.profile, owner)
+        return GrantVault(self.open_vault(), self.settings.grant_scope, owner)
 
     def _owner(self) -> tuple[str, str]:
         session = None
@@ -138,7 +138,7 @@ class Context:
             self.vault.delete()
 
     def _lock(self) -> FileLock:
-        return FileLock(self.settings.state_dir / "refresh.lock")
+        return FileLock(self.settings.session_dir / "refresh.lock")
 
 
 def _taken(lock: FileLock) -> bool:
@@ -153,7 +153,10 @@ def _taken(lock: FileLock) -> bool:
 
 
 def open_context(settings: Settings, *, may_prompt: bool) -> Context:
-    """The real thing. `may_prompt` allows the keyring to ask the person, which `run` never does."""
+    """The real thing for the sign-in at hand; for an upstream's, see `sign_ins.settings_of`.
+
+    `may_prompt` allows the keyring to ask the person, which `run` never does.
+    """
 
     def vault() -> Vault:
         from acp_stdio.vault.open import open_vault
@@ -167,10 +170,10 @@ def open_context(settings: Settings, *, may_prompt: bool) -> Context:
         from acp_stdio.tokens.provider import OAuthProvider
         from acp_stdio.tokens.registrations import Registrations
 
-        registrations = Registrations(settings.state_dir, settings.profile, open_once)
+        registrations = Registrations(settings.session_dir, settings.grant_scope, open_once)
         credential = functools.partial(
             credential_of, client_id, settings.identity, registrations=registrations, may_prompt=may_prompt
         )
         return OAuthProvider(settings, issuer, client_id, credential)
 
-    return Context(settings, SessionFile(settings.state_dir), open_once, provider, may_prompt=may_prompt)
+    return Context(settings, SessionFile(settings.session_dir), open_once, provider, may_prompt=may_prompt)

@@ -130,6 +130,7 @@ def _answer(request: Request, answers: _Answers, reader: _Reader) -> AccessToken
     # 150 ms of libraries, loaded only once somebody asks.
     from acp_stdio.tokens.context import Cancelled, open_context
     from acp_stdio.tokens.refresh import obtain_token
+    from acp_stdio.tokens.sign_ins import settings_of
 
     def on_sent() -> None:
         if not reader.spend() or not answers.give(Sent()):
@@ -146,7 +147,7 @@ def _answer(request: Request, answers: _Answers, reader: _Reader) -> AccessToken
         if upstream is None:
             return Failure("configuration_invalid", f"There is no upstream {request.upstream} any more.")
         return obtain_token(
-            open_context(settings, may_prompt=False),
+            open_context(settings_of(settings, upstream), may_prompt=False),
             upstream,
             rejected=request.rejected,
             cancelled=reader.is_gone,

@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -23,6 +24,7 @@ class LogoutReport:
     """What a logout did. Never an exception: what could not be done is in here."""
 
     account: Account | None
+    issuer: str
     was_signed_in: bool
     revocation: Revocation
     """Of the refresh token; RFC 7009 has the IdP end the access tokens of the same grant, where it can."""
@@ -34,13 +36,22 @@ class LogoutReport:
     """What could not be done, for people."""
 
 
-def sign_out(ctx: Context, reason: str = "") -> LogoutReport:
-    """Signs this profile out on this machine and at the IdP; repeating it finishes what was left.
+def sign_out(ctx: Context) -> LogoutReport:
+    """Ends one sign-in on this machine and at the IdP; repeating it finishes what was left. The trail stays.
 
-    The trail stays. `reason` is the person's own text; it is the caller's to record.
     Raises `Failure` only where the tombstone cannot be written, since then nothing has happened.
     """
-    before, after, owners = _tombstone(ctx)
+    (report,) = sign_out_all([ctx])
+    return report
+
+
+def sign_out_all(sign_ins: Sequence[Context]) -> list[LogoutReport]:
+    """Ends several: first no call leaves for any of them, then each is revoked and deleted. See `sign_out`."""
+    tombstones = [_tombstone(ctx) for ctx in sign_ins]
+    return [_finish(ctx, *tombstone) for ctx, tombstone in zip(sign_ins, tombstones, strict=True)]
+
+
+def _finish(ctx: Context, before: Session | None, after: Session, owners: list[tuple[str, str]]) -> LogoutReport:
     problems: list[str] = []
     revocation: Revocation = "nothing"
     deleted = True
@@ -59,6 +70,7 @@ def sign_out(ctx: Context, reason: str = "") -> LogoutReport:
     last = after.confirmed_at + after.access_ttl if after.access_ttl else 0.0
     return LogoutReport(
         account=after.account,
+        issuer=after.issuer,
         was_signed_in=before is not None and before.signed_in,
         revocation=revocation,
         deleted=deleted,

@@ -15,11 +15,11 @@ from typing import Final
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import AccessToken, Grant, Session
 from acp_stdio.oauth.endpoint import TokenError, TokenResponse
-from acp_stdio.oauth.resource import covers
 from acp_stdio.settings.model import UpstreamSettings
 from acp_stdio.tokens.context import Context, Provider
 from acp_stdio.tokens.endings import SIGN_IN, Ending, ended, signed_out
 from acp_stdio.tokens.messages import fingerprint
+from acp_stdio.tokens.sign_ins import serves
 
 LOCK_TIMEOUT: Final = 20.0
 """Seconds to wait for another process's refresh; longer than one that goes well can take."""
@@ -72,10 +72,7 @@ def _fits(ctx: Context, session: Session, upstream: UpstreamSettings) -> None:
             f"{issuer} and {client_id}.",
             SIGN_IN,
         )
-    # Without a configured issuer only the sign-in itself tells which servers its issuer is for.
-    by_resource = upstream.token_request == "resource" or not identity.issuer  # noqa: S105 - a way of asking, no password
-    resource = session.resources.get(upstream.name)
-    if by_resource and (resource is None or not covers(resource, upstream.url)):
+    if not serves(session, upstream):
         raise Failure("login_required", f"You signed in before {upstream.name} was part of the configuration.", SIGN_IN)
     if session.account is not None and not session.account.known and upstream.principal == "required":
         raise Failure(

@@ -27,12 +27,12 @@ _METHODS: Final[dict[str, AuthMethod]] = {
 
 
 class Registrations:
-    """One profile's registrations."""
+    """The registrations of one sign-in."""
 
-    def __init__(self, state_dir: Path, profile: str, open_vault: Callable[[], Vault]) -> None:
-        """`open_vault` is called only for a registration that has a secret."""
-        self._directory = state_dir / "registrations"
-        self._profile = profile
+    def __init__(self, session_dir: Path, scope: str, open_vault: Callable[[], Vault]) -> None:
+        """`scope`: `Settings.grant_scope`. `open_vault` is called only for a registration that has a secret."""
+        self._directory = session_dir / "registrations"
+        self._scope = scope
         self._open_vault = open_vault
 
     def load(self, issuer: str) -> Registration | None:
@@ -92,7 +92,7 @@ class Registrations:
             self._open_vault().delete(self._key(issuer, client_id))
 
     def _key(self, issuer: str, client_id: str) -> str:
-        return f"{grant_key(issuer, client_id, self._profile)}/client"
+        return f"{grant_key(issuer, client_id, self._scope)}/client"
 
     def _file(self, issuer: str) -> Path:
         return self._directory / f"{hashlib.sha256(issuer.encode()).hexdigest()[:32]}.json"

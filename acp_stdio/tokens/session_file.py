@@ -26,11 +26,11 @@ _Signature = tuple[int, int, int]
 
 
 class SessionFile:
-    """Reads and writes one profile's session. `state_dir` is `Settings.state_dir`."""
+    """Reads and writes the session of one sign-in. `session_dir` is `Settings.session_dir`."""
 
-    def __init__(self, state_dir: Path) -> None:
-        self.path: Final = state_dir / "session.json"
-        self.next_path: Final = state_dir / "session.next.json"
+    def __init__(self, session_dir: Path) -> None:
+        self.path: Final = session_dir / "session.json"
+        self.next_path: Final = session_dir / "session.next.json"
         self._seen: _Signature | None = None
         self._session: Session | None = None
 

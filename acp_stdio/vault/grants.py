@@ -1,4 +1,4 @@
-"""The stored grant of one profile, in whatever vault: keyed by issuer, client and profile."""
+"""The stored grant of one sign-in, in whatever vault: keyed by issuer, client, profile and identity."""
 
 import hashlib
 from collections.abc import Callable
@@ -11,14 +11,17 @@ from acp_stdio.identity.model import Grant
 from acp_stdio.vault.store import Vault
 
 
-def grant_key(issuer: str, client_id: str, profile: str) -> str:
-    """`login.example.com/default/1f2e3d4c`: readable where a keyring shows it to people."""
+def grant_key(issuer: str, client_id: str, scope: str) -> str:
+    """`login.example.com/default/1f2e3d4c`: readable where a keyring shows it to people.
+
+    `scope`: `Settings.grant_scope`.
+    """
     digest = hashlib.sha256(f"{issuer}\0{client_id}".encode()).hexdigest()[:8]
-    return f"{urlsplit(issuer).netloc.replace(':', '-')}/{profile}/{digest}"
+    return f"{urlsplit(issuer).netloc.replace(':', '-')}/{scope}/{digest}"
 
 
 class GrantStore(Protocol):
-    """What the token room needs: one profile's grant. Methods raise `Failure("keyring_locked")`."""
+    """What the token room needs: one sign-in's grant. Methods raise `Failure("keyring_locked")`."""
 
     @property
     def name(self) -> str: ...
@@ -33,12 +36,12 @@ class GrantStore(Protocol):
 
 
 class GrantVault:
-    """Loads, saves and deletes one profile's grant."""
+    """Loads, saves and deletes the grant of one sign-in."""
 
-    def __init__(self, vault: Vault, profile: str, whose: Callable[[], tuple[str, str]]) -> None:
-        """`whose`: issuer and client id of the sign-in at hand."""
+    def __init__(self, vault: Vault, scope: str, whose: Callable[[], tuple[str, str]]) -> None:
+        """`scope`: `Settings.grant_scope`. `whose`: issuer and client id of the sign-in at hand."""
         self._vault = vault
-        self._profile = profile
+        self._scope = scope
         self._whose = whose
 
     @property
@@ -59,7 +62,7 @@ class GrantVault:
 
         Raises `Failure("keyring_locked")`, also for a record that is not ours to read.
         """
-        record = self._vault.load(grant_key(*self._whose(), self._profile))
+        record = self._vault.load(grant_key(*self._whose(), self._scope))
         if record is None:
             return None
         try:
@@ -73,8 +76,8 @@ class GrantVault:
 
     def save(self, grant: Grant) -> None:
         """Replaces the grant; when this returns, it is stored. Raises `Failure("keyring_locked")`."""
-        self._vault.save(grant_key(grant.issuer, grant.client_id, self._profile), encode_grant(grant))
+        self._vault.save(grant_key(grant.issuer, grant.client_id, self._scope), encode_grant(grant))
 
     def delete(self) -> None:
         """Removes the grant, if there is one. Raises `Failure("keyring_locked")`."""
-        self._vault.delete(grant_key(*self._whose(), self._profile))
+        self._vault.delete(grant_key(*self._whose(), self._scope))

@@ -16,12 +16,14 @@ import pytest
 
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import Session
-from acp_stdio.login.flow import Choices, sign_in
+from acp_stdio.login.each import sign_in
+from acp_stdio.login.flow import Choices
 from acp_stdio.settings.model import IdentitySettings, Settings, StorageSettings, UpstreamSettings
 from acp_stdio.settings.paths import user_paths
 from acp_stdio.tokens.context import Context, open_context
-from acp_stdio.tokens.logout import sign_out
+from acp_stdio.tokens.logout import sign_out, sign_out_all
 from acp_stdio.tokens.refresh import obtain_token
+from acp_stdio.tokens.sign_ins import SignIn, everything, settings_of
 from tests.kit import leaks
 from tests.kit.discoverable import Discoverable, KnownClient, Method, Place
 
@@ -76,7 +78,8 @@ class Person:
 
     def signs_in(self, *, force: bool = False, timeout: float = PATIENCE, **choices: Any) -> Session:
         wanted = Choices(opener=self.open, force=force, timeout=timeout, **choices)
-        return sign_in(self.settings, wanted, self.said.append).session
+        (outcome,) = sign_in(self.settings, wanted, self.said.append)
+        return outcome.result()
 
     def fails(self, **choices: Any) -> Failure:
         with pytest.raises(Failure) as caught:
@@ -423,16 +426,83 @@ def test_one_more_address_of_the_same_issuer_is_added_and_the_first_is_kept(idp:
     assert person.signs_in(force=True).resources == {"finance": idp.url}
 
 
-def test_servers_of_different_issuers_are_not_mixed_and_the_open_one_is_named(
+def both(person: Person, other: Discoverable) -> Settings:
+    """The person's settings with one more upstream, of another issuer."""
+    people = UpstreamSettings("people", other.url)
+    return replace(person.settings, upstreams={"finance": person.upstream, "people": people})
+
+
+def token_for(settings: Settings, name: str) -> Any:
+    upstream = settings.upstreams[name]
+    return obtain_token(open_context(settings_of(settings, upstream), may_prompt=False), upstream)
+
+
+def test_servers_of_different_issuers_have_a_sign_in_each_one_after_the_other(
     idp: Discoverable, person: Person
 ) -> None:
     with Discoverable() as other:
-        both = {"finance": person.upstream, "people": UpstreamSettings("people", other.url)}
-        settings = replace(person.settings, upstreams=both)
-        session = sign_in(settings, Choices(opener=person.open, timeout=PATIENCE), person.said.append).session
+        settings = both(person, other)
+        choices = Choices(opener=person.open, timeout=PATIENCE)
+        first, second = sign_in(settings, choices, person.said.append)
+        assert first.result().resources == {"finance": idp.url}
+        assert second.result().resources == {"people": other.url}
+        assert f"For people you sign in at {other.issuer}." in person.said
+        assert token_for(settings, "finance").claims["aud"] == idp.url
+        assert token_for(settings, "people").claims["aud"] == other.url
+        assert not {form.get("refresh_token") for form in other.asked("/token")} & set(idp.issued)
+        assert [each.already for each in sign_in(settings, choices, person.said.append)] == [True, True]
+        assert person.tabs == 2
         leaks.remember(*other.issued)
-        assert session.resources == {"finance": idp.url}
-        assert other.requests == []
-        assert any(f"people takes tokens of {other.issuer}" in words for words in person.said)
+
+        reports = sign_out_all([open_context(each, may_prompt=False) for each in everything(settings)])
+        assert [(report.issuer, report.revocation) for report in reports] == [
+            (idp.issuer, "revoked"),
+            (other.issuer, "revoked"),
+        ]
+        for name in settings.upstreams:
+            with pytest.raises(Failure, match="You signed out"):
+                token_for(settings, name)
+
+
+def test_a_sign_in_that_fails_leaves_the_others_standing_and_is_all_that_is_open(
+    idp: Discoverable, person: Person
+) -> None:
+    with Discoverable() as other:
+        other.disabled.add("alice")
+        settings = both(person, other)
+        choices = Choices(opener=person.open, timeout=PATIENCE)
+        first, second = sign_in(settings, choices, person.said.append)
+        assert first.result().resources == {"finance": idp.url}
+        assert second.failure is not None
+        assert (second.failure.reason, list(second.settings.upstreams)) == ("denied", ["people"])
         with pytest.raises(Failure, match="before people was part"):
-            obtain_token(open_context(settings, may_prompt=False), both["people"])
+            token_for(settings, "people")
+
+        other.disabled.clear()
+        again = list(sign_in(settings, choices, person.said.append))
+        leaks.remember(*other.issued)
+        assert [(each.already, list(each.settings.upstreams)) for each in again] == [
+            (True, ["finance"]),
+            (False, ["people"]),
+        ]
+        assert person.tabs == 3
+
+
+def test_a_running_process_finds_the_sign_in_that_came_after_its_start(idp: Discoverable, person: Person) -> None:
+    with Discoverable() as other:
+        settings = both(person, other)
+        running = SignIn(settings, settings.upstreams["people"])
+        assert running.current() is None
+        person.signs_in()  # for finance alone, at the other issuer
+        seen = running.current()
+        assert seen is not None
+        assert seen.issuer == idp.issuer
+        list(sign_in(settings, Choices(opener=person.open, timeout=PATIENCE), person.said.append))
+        leaks.remember(*other.issued)
+        seen = running.current()
+        assert seen is not None
+        assert (seen.issuer, seen.signed_in) == (other.issuer, True)
+        sign_out_all([open_context(each, may_prompt=False) for each in everything(settings)])
+        seen = running.current()
+        assert seen is not None
+        assert (seen.issuer, seen.ended_because) == (other.issuer, "logout")

@@ -9,7 +9,8 @@ import pytest
 
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import AccessToken, Account
-from acp_stdio.login.flow import Choices, sign_in
+from acp_stdio.login.each import sign_in
+from acp_stdio.login.flow import Choices
 from acp_stdio.settings import managed
 from acp_stdio.settings.load import load
 from acp_stdio.tokens.context import open_context
@@ -40,7 +41,8 @@ class Person:
         return load(environ=self.machine.environment)
 
     def sign_in(self) -> Account:
-        account = sign_in(self.settings, Choices(opener=self._opens), self._hears, self._hears).session.account
+        (outcome,) = sign_in(self.settings, Choices(opener=self._opens), self._hears, self._hears)
+        account = outcome.result().account
         assert account is not None
         return account
 

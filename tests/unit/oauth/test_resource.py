@@ -4,7 +4,8 @@ import pytest
 
 from acp_stdio.errors import Failure
 from acp_stdio.oauth.presets import ENTRA, GENERIC
-from acp_stdio.oauth.resource import ProtectedResource, covers, metadata_urls, parse_resource
+from acp_stdio.oauth.resource import ProtectedResource, metadata_urls, parse_resource
+from acp_stdio.settings.checks import covers
 
 URL = "https://finance.example.com/team/mcp"
 

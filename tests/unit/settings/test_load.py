@@ -145,7 +145,6 @@ def test_all_problems_are_told_at_once_with_file_and_line(home: Path) -> None:
     ("table", "line", "says"),
     [
         ("", "[policy]\ndefault = 'deny'", "policy is not supported by this version: remove it"),
-        ("", "[identities.other]\nissuer = 'x'", "identities is not supported by this version"),
         ("", "version = 2", "version must be 1"),
         ("", "version = true", "version must be 1"),
         ("", "upstreams = 'finance'", "upstreams must be tables"),
@@ -421,7 +420,7 @@ def test_an_issuer_that_a_preset_never_has_is_refused_with_the_right_form(
 
 def test_each_value_says_where_it_came_from(home: Path) -> None:
     path = write(home, EXAMPLE.replace("[identity]", '[identity]\npreset = "entra"') + 'scopes = ["api://a/b"]\n')
-    found = settings(home).origins
+    found = settings(home).identity.origins
     assert found["issuer"] == found["preset"] == f"file {path}"
     assert found["user_key"] == "preset entra"
     assert found["recheck_identity"] == "default"

@@ -49,8 +49,8 @@ def test_what_is_managed_wins_key_by_key_and_the_rest_stays_the_users(tmp_path: 
     assert found.identity.client_id == "acp-stdio"
     assert found.upstreams["finance"].scopes == ("a",)
     assert found.upstreams["finance"].url == "https://finance.example.com/mcp"
-    assert found.origins["issuer"] == f"managed file {place}"
-    assert found.origins["client_id"].startswith("file ")
+    assert found.identity.origins["issuer"] == f"managed file {place}"
+    assert found.identity.origins["client_id"].startswith("file ")
 
 
 def test_naming_another_user_file_does_not_escape_the_managed_one(tmp_path: Path, place: Path) -> None:

@@ -22,7 +22,12 @@ def test_logout_ends_it_here_and_at_the_idp(tmp_path: Path) -> None:
     trail.write_text("{}\n")
     report = sign_out(world.ctx)
     assert report == logout.LogoutReport(
-        account=SARAH, was_signed_in=True, revocation="revoked", deleted=True, access_until=0.0
+        account=SARAH,
+        issuer=world.now().issuer,
+        was_signed_in=True,
+        revocation="revoked",
+        deleted=True,
+        access_until=0.0,
     )
     assert world.revoked == ["rt-0"]
     assert world.stored() is None
