@@ -1,13 +1,31 @@
 """The audit record, `acp.audit/1`: one JSON object a line. Never a token, never an argument's value."""
 
 import os
+import socket
 import time
 from dataclasses import dataclass
 from typing import Any, Final
 
+from acp_stdio.identity.model import Account
+
+Record = dict[str, Any]
+
 SCHEMA: Final = "acp.audit/1"
 RECORDED_CLAIMS: Final = ("format", "jti", "aud", "scope", "exp", "auth_time")
 """What of the access token's claims a record may show: they identify it and cannot replace it."""
+_OF_THE_CALL: Final = (
+    "call",
+    "user",
+    "agent",
+    "device",
+    "upstream",
+    "method",
+    "tool",
+    "arguments",
+    "token",
+    "policy",
+    "trace",
+)
 
 
 def record_id() -> str:
@@ -66,6 +84,60 @@ def call_record(
         "arguments": {"bytes": arguments_bytes},
         "token": token,
         "trace": trace,
+    }
+
+
+def event_record(
+    event: str,
+    *,
+    user: Record | None,
+    now: float,
+    device: str = "",
+    outcome: str = "ok",
+    reason: str = "",
+    about: Record | None = None,
+) -> Record:
+    """What is no call: `login`, `logout`, `refresh.failed` and the like; `about` is what only this event has."""
+    return {
+        "schema": SCHEMA,
+        "id": record_id(),
+        "seq": 0,
+        "time": utc(now),
+        "event": event,
+        "user": user,
+        "device": device or socket.gethostname(),
+        **(about or {}),
+        "outcome": outcome,
+        "reason": reason,
+    }
+
+
+def unknown_outcome(intent: Record, chain: str, now: float) -> Record:
+    """The one outcome of a call whose process died: nobody can tell. `chain` holds its intent."""
+    about = {name: intent[name] for name in _OF_THE_CALL if name in intent}
+    return {
+        "schema": SCHEMA,
+        "id": record_id(),
+        "seq": 0,
+        "time": utc(now),
+        "event": "call.outcome",
+        **about,
+        "intent": {"chain": chain, "seq": intent["seq"]},
+        "outcome": "unknown",
+        "reason": "process_died",
+    }
+
+
+def user_of(account: Account | None) -> Record | None:
+    """Who it is, as records name people; None where nobody is known to be signed in."""
+    if account is None:
+        return None
+    return {
+        "sub": account.sub,
+        "iss": account.issuer,
+        "label": account.label,
+        "email": account.email,
+        "tenant": account.tenant,
     }
 
 

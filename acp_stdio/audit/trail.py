@@ -1,72 +1,228 @@
-"""The trail: an append-only file a process, one record a line, nothing sent before its line is written.
+"""The trail of one process: nothing is sent before its record is written, each chained to the one before.
 
-`write(2)` of a whole line to a file opened for appending survives the death of this process
-at any point (kill -9), though not a power loss. One file a process: no lock on the way of a call.
+A file a process, so that no call waits for a lock. The folder's index is touched when a chain
+begins and ends. A chain ends with its process, and after a day or 16 MB, so that old ones can go.
 """
 
-import json
+import contextlib
+import logging
 import os
 import time
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Final
 
-import msgspec
-
+from acp_stdio import __version__
+from acp_stdio.audit import lines
+from acp_stdio.audit.chain import NOTHING, Head, link
+from acp_stdio.audit.folder import Folder, new_chain
+from acp_stdio.audit.index import WITHIN, HeldIndex, Index
+from acp_stdio.audit.record import Record, event_record
+from acp_stdio.audit.settle import INTENT, OUTCOME, anybody_dead, settle_dead
 from acp_stdio.errors import Failure
+from acp_stdio.vault.lock import FileLock
 
-_encode = msgspec.json.encode
+log = logging.getLogger(__name__)
 
-
-def _line(record: dict[str, Any]) -> bytes:
-    try:
-        return _encode(record)
-    except UnicodeEncodeError:  # half of an emoji in a tool's name: JSON can spell it, UTF-8 cannot
-        return json.dumps(record).encode()
+FULL: Final = 16 * 1024 * 1024
+"""Bytes after which another chain begins."""
+OLD: Final = 86_400.0
+"""Seconds after which another chain begins."""
+LATER: Final = 600.0
+"""Seconds until that is tried again, where the index is held by somebody else."""
+IN_PASSING: Final = 0.05
+"""Seconds to wait for the index for what can also be done later."""
 
 
 class Trail:
-    """Writes this process's records. Opens its file with the first one."""
+    """Writes this process's records. Begins its chain with the first one."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._file: int | None = None
-        self._seq = 0
-        self._torn = False
+        self._folder = Folder(directory)
+        self._index = Index(self._folder)
+        self._chain: _Chain | None = None
+        self._open: dict[str, None] = {}
+        """Calls whose outcome is still to be written."""
+        self._overdue: list[Record] = []
+        """Outcomes that could not be written when it was time."""
 
-    def append(self, record: dict[str, Any]) -> None:
+    def __enter__(self) -> "Trail":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def append(self, record: Record) -> None:
         """Writes one record; when this returns, it survives our death.
 
-        Raises `Failure("audit_unavailable")`: the folder or disk does not take it. The
-        call that it is about must not be made then (NIST SP 800-53 AU-5).
+        Raises `Failure("audit_unavailable")`: the folder or disk does not take it. The call that it is about must
+        not be made then (NIST SP 800-53 AU-5). An outcome is kept, and goes before anything else that is written.
         """
-        self._seq += 1
-        record["seq"] = self._seq
-        line = (b"\n" if self._torn else b"") + _line(record) + b"\n"
         try:
-            if self._file is None:
-                self._file = self._open()
-            written = os.write(self._file, line)
+            self._ready()
+            self._pay()
+            self._write(record)
         except OSError as e:
-            raise self._unavailable(e.strerror or type(e).__name__) from e
-        self._torn = written != len(line)
-        if self._torn:  # the next record begins on a line of its own
-            raise self._unavailable("the disk is full")
+            if record["event"] == OUTCOME:
+                self._overdue.append(record)
+            raise self._unavailable(str(e) if isinstance(e, TimeoutError) else e.strerror or type(e).__name__) from e
+
+    def settle(self) -> None:
+        """Settles what dead processes left, if any did: for the start, since the next record may be a long way off."""
+        with contextlib.suppress(Failure):
+            try:
+                if self._chain is None and anybody_dead(self._folder):
+                    self._begin()
+            except OSError as e:
+                log.warning("what an earlier process left is not settled yet: %s", e)
+
+    @property
+    def head(self) -> Head:
+        """The last record: what a signed statement about our calls pins. `seq` 0 where there is none yet."""
+        return self._chain.head if self._chain is not None else Head("", 0, NOTHING)
 
     def close(self) -> None:
-        """Closes the file; a later record opens it again."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        """Ends the chain; a later record begins another. Never fails: what is left open the next process settles."""
+        with contextlib.suppress(OSError):
+            self._pay()
+        ending, self._chain = self._chain, None
+        if ending is None:
+            return
+        try:
+            if not self._open:
+                with self._index.held(IN_PASSING) as index:
+                    ending.close(index)
+        except OSError as e:
+            log.warning("the trail's index was not told of the end: %s", e)
+        finally:
+            ending.let_go()
 
-    def _open(self) -> int:
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + f"-{os.getpid()}.jsonl"
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-        return os.open(self._directory / name, flags, 0o600)
+    # -- one chain after the other ------------------------------------------------------------------
+
+    def _ready(self) -> None:
+        """Makes sure of a chain that takes records."""
+        current = self._chain
+        if current is None:
+            self._begin()
+        elif current.was_touched():
+            log.error("%s was changed or removed by another program: another file begins", current.path)
+            self._begin(after=current)
+        elif current.is_due():
+            with contextlib.suppress(OSError):
+                self._begin(after=current, timeout=IN_PASSING)
+            current.put_off()
+
+    def _begin(self, after: "_Chain | None" = None, timeout: float = WITHIN) -> None:
+        with self._index.held(timeout) as index:
+            self._chain = _Chain.opened(self._folder, index, after, list(self._open))
+            if after is not None:
+                after.close(index)
+            settle_dead(self._folder, index, self._chain.head.chain, self._write)
+
+    def _pay(self) -> None:
+        while self._overdue:
+            self._write(self._overdue[0])
+            del self._overdue[0]
+
+    def _write(self, record: Record) -> None:
+        assert self._chain is not None
+        self._chain.add(record)
+        if record["event"] == INTENT:
+            self._open[record["call"]] = None
+        elif record["event"] == OUTCOME:
+            self._open.pop(record["call"], None)
 
     def _unavailable(self, why: str) -> Failure:
         return Failure(
             "audit_unavailable",
-            f"The audit trail in {self._directory} cannot be written: {why}.",
+            f"The audit trail in {self._folder.path} cannot be written: {why}.",
             "Free space or mend the folder's permissions, then try again.",
         )
+
+
+class _Chain:
+    """One file while it is being written, under a lock that ends with us."""
+
+    def __init__(self, folder: Folder, name: str, lock: FileLock, file: int) -> None:
+        self.path = folder.file(name)
+        self.head = Head(name, 0, NOTHING)
+        self._lock_path = folder.lock(name)
+        self._lock, self._file = lock, file
+        self._size = 0
+        self._torn = False
+        self._due_at = time.monotonic() + OLD
+        self._due_size = FULL
+
+    @classmethod
+    def opened(cls, folder: Folder, index: HeldIndex, after: "_Chain | None", owes: list[str]) -> "_Chain":
+        """A new chain after `after`, with the calls that it takes over. Raises `OSError`, and then there is none."""
+        now = time.time()
+        name = new_chain(now)
+        lock = FileLock(folder.lock(name))
+        lock.acquire(WITHIN)  # first the lock: whoever sees the file and can have the lock knows that we died
+        try:
+            new = cls(folder, name, lock, lines.open_lines(folder.file(name), new=True))
+        except OSError:
+            lock.release()
+            folder.lock(name).unlink(missing_ok=True)
+            raise
+        try:
+            before: Record = {"after": after.head.chain, "owes": owes} if after is not None else {}
+            new.head = Head(name, 0, index.head.hash)  # so the chain's place among all is in its first record
+            about = {"chain": name, "version": __version__, **before}
+            new.add(event_record("trail.opened", user=None, now=now, about=about))
+            index.add("opened", now, chain=name, first=new.head.hash, by=name, **before)
+        except OSError:
+            new.let_go()
+            folder.file(name).unlink(missing_ok=True)
+            folder.lock(name).unlink(missing_ok=True)
+            raise
+        return new
+
+    def add(self, record: Record) -> None:
+        """Adds one record, numbered and linked. Raises `OSError`, and then the chain is as it was."""
+        name, seq, before = self.head
+        record["seq"] = seq + 1
+        record.pop("prev", None)
+        record["prev"] = before
+        line, digest = link(record)
+        if self._torn:
+            os.ftruncate(self._file, self._size)
+        self._torn = True
+        lines.append(self._file, line)
+        self._torn = False
+        self._size += len(line)
+        self.head = Head(name, seq + 1, digest)
+
+    def was_touched(self) -> bool:
+        """Whether the file is not as we left it: removed, or of another length."""
+        facts = os.fstat(self._file)
+        return facts.st_nlink == 0 or (facts.st_size != self._size and not self._torn)
+
+    def is_due(self) -> bool:
+        """Whether another chain should begin."""
+        return self._size >= self._due_size or time.monotonic() >= self._due_at
+
+    def put_off(self) -> None:
+        """Where another could not begin, this one goes on for a while."""
+        self._due_size = self._size + FULL
+        self._due_at = time.monotonic() + LATER
+
+    def close(self, index: HeldIndex) -> None:
+        """Says in the index how it ends, and gives it up; a file that was tampered with is left as it is found."""
+        if not self.was_touched():
+            name, seq, digest = self.head
+            index.add(
+                "closed", time.time(), chain=name, records=seq, head=digest, bytes=self._size, by=name, unknown=[]
+            )
+            self.let_go()
+            self._lock_path.unlink(missing_ok=True)
+
+    def let_go(self) -> None:
+        """Closes the file and gives up its lock; nothing happens the second time."""
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+            self._lock.release()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from acp_stdio.audit.record import SCHEMA, record_id, utc
+from acp_stdio.audit.record import event_record, user_of
 from acp_stdio.audit.trail import Trail
 from acp_stdio.cli.render import Output
 from acp_stdio.errors import Failure
@@ -87,26 +87,8 @@ def settings_of(args: argparse.Namespace, *, bare: bool = False) -> Settings:
 
 def record_event(settings: Settings, event: str, account: Account | None, reason: str, out: Output) -> None:
     """Puts a login or logout into the trail. The deed is done by then, so a full disk is only said."""
-    now = time.time()
-    trail = Trail(settings.audit.path or settings.state_dir / "audit")
-    user = None
-    if account is not None:
-        user = {name: value for name, value in account.to_json().items() if name != "key"}
-        user["iss"] = user.pop("issuer")
     try:
-        trail.append(
-            {
-                "schema": SCHEMA,
-                "id": record_id(),
-                "seq": 0,
-                "time": utc(now),
-                "event": event,
-                "user": user,
-                "outcome": "ok",
-                "reason": reason,
-            }
-        )
+        with Trail(settings.audit_dir) as trail:
+            trail.append(event_record(event, user=user_of(account), now=time.time(), reason=reason))
     except Failure as failure:
         out.warn(f"{failure.message} {failure.advice}")
-    finally:
-        trail.close()

@@ -14,7 +14,7 @@ _ENOUGH: Final = 100 * 1024 * 1024
 def probe(case: Case) -> Finding:
     """Writable, ours alone, and with room for some time to come."""
     settings = case.settings
-    folder = settings.audit.path or settings.state_dir / "audit"
+    folder = settings.audit_dir
     seen = look(folder)
     details = {"path": str(folder)}
     if seen.fault:

@@ -29,8 +29,9 @@ class Keeper:
         recheck_identity: float,
         loop: asyncio.AbstractEventLoop,
         started: HelperProcess | None = None,
+        failed: Callable[[Failure], None] = lambda _: None,
     ) -> None:
-        """`started`: a helper that was launched before the event loop was there."""
+        """`started`: a helper that was launched before the event loop was there. `failed` hears of each failure."""
         self._request = request
         self._sessions = sessions
         self._recheck = recheck_identity
@@ -40,6 +41,8 @@ class Keeper:
         self._waiters: list[Waiter] = []
         self._failure: Failure | None = None
         self._failed_at = 0.0
+        self._failed = failed
+        self._over = False
         if started is not None:
             self._follow(started)
 
@@ -100,6 +103,7 @@ class Keeper:
 
     def close(self) -> HelperProcess | None:
         """Stops; a helper that is spending the refresh token is left to finish and returned."""
+        self._over = True
         helper, self._waiters = self._helper, []
         if helper is not None:
             helper.leave()
@@ -121,6 +125,8 @@ class Keeper:
 
     def _answered(self, answer: AccessToken | Failure) -> None:
         self._helper = None
+        if isinstance(answer, Failure) and not self._over:
+            self._failed(answer)
         if isinstance(answer, AccessToken):
             self._token, self._failure = answer, None
         elif answer.reason != "login_required":

@@ -16,6 +16,7 @@ from acp_stdio.audit.trail import Trail
 from acp_stdio.catalogue.file import CatalogueFile
 from acp_stdio.catalogue.model import Catalogue
 from acp_stdio.downstream.stdio import Host
+from acp_stdio.errors import Failure
 from acp_stdio.relay.relay import Relay
 from acp_stdio.runtime.helper_process import HelperProcess
 from acp_stdio.runtime.helper_tools import HelperTools
@@ -74,9 +75,13 @@ def serve(
         loop = asyncio.get_running_loop()
         origin, target = origin_and_target(upstream.url)
         mine = settings.of(upstream)
-        keeper = Keeper(request, sign_in, mine.identity.recheck_identity, loop, helper)
+        trail = Trail(settings.audit_dir)
+
+        def refresh_failed(failure: Failure) -> None:
+            who.refresh_failed(trail, failure)
+
+        keeper = Keeper(request, sign_in, mine.identity.recheck_identity, loop, helper, refresh_failed)
         who = Who(keeper, upstream.name)
-        trail = Trail(settings.audit.path or settings.state_dir / "audit")
         shell = Shell(
             relay,
             LaneParts(

@@ -57,6 +57,7 @@ class Shell:
             watching = self._loop.call_later(WATCH, self._watch)
             self._host.start()
             self._lane.begin()
+            self._loop.call_soon(self._parts.trail.settle)
             await self._closed.wait()
             watching.cancel()
             self._lane.host_left()

@@ -1,11 +1,16 @@
 """Who is signed in, as the trail writes it and as a login or logout elsewhere changes it."""
 
+import logging
 import socket
+import time
 
-from acp_stdio.audit.record import Context
+from acp_stdio.audit.record import Context, event_record, user_of
+from acp_stdio.audit.trail import Trail
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import Session
 from acp_stdio.runtime.keeper import Keeper
+
+log = logging.getLogger(__name__)
 
 
 class Who:
@@ -44,6 +49,25 @@ class Who:
         session = self.session()
         return session is not None and not session.signed_in and session.ended_because == "logout"
 
+    def refresh_failed(self, trail: Trail, failure: Failure) -> None:
+        """Puts a renewal that failed into the trail: whose it was, and why."""
+        user, device = self.context().user, self._device
+        about = {"upstream": self._upstream}
+        try:
+            trail.append(
+                event_record(
+                    "refresh.failed",
+                    user=user,
+                    now=time.time(),
+                    device=device,
+                    outcome="error",
+                    reason=failure.reason,
+                    about=about,
+                )
+            )
+        except Failure as why:
+            log.error("a failed renewal was not recorded: %s", why.message)
+
     def context(self) -> Context:
         """What all records share; made anew only when the session has changed."""
         try:
@@ -52,14 +76,5 @@ class Who:
             return Context(None, self._device, self._upstream)
         if session is not self._session:
             account = session.account if session is not None and session.signed_in else None
-            user = None
-            if account is not None:
-                user = {
-                    "sub": account.sub,
-                    "iss": account.issuer,
-                    "label": account.label,
-                    "email": account.email,
-                    "tenant": account.tenant,
-                }
-            self._session, self._context = session, Context(user, self._device, self._upstream)
+            self._session, self._context = session, Context(user_of(account), self._device, self._upstream)
         return self._context

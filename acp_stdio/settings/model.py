@@ -168,6 +168,11 @@ class Settings:
         return [self.for_identity(name) for name in names]
 
     @property
+    def audit_dir(self) -> Path:
+        """Where this profile's trail is."""
+        return self.audit.path or self.state_dir / "audit"
+
+    @property
     def cache_dir(self) -> Path:
         """This profile's catalogue and public IdP documents; wiped by logout."""
         return self.paths.cache / self.profile

@@ -83,11 +83,11 @@ class Scene:
         return len(self.machine.seen.read_text().splitlines()) if self.machine.seen.exists() else 0
 
     def trail(self, event: str = "") -> list[dict[str, Any]]:
-        """The audit records, by file and then in order."""
+        """The audit records, by file and then in order, without each file's first, which opens it."""
         found: list[dict[str, Any]] = []
         for path in sorted((self.machine.state / "audit").glob("*.jsonl")):
             found += [json.loads(line) for line in path.read_text().splitlines()]
-        return [record for record in found if record["event"].startswith(event)]
+        return [r for r in found if r["event"].startswith(event) and r["event"] != "trail.opened"]
 
     def token_requests(self) -> int:
         """How many came to the token endpoint."""

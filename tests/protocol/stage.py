@@ -121,7 +121,7 @@ def read_trail(directory: Path) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for path in sorted(directory.glob("*.jsonl")):
         found += [json.loads(line) for line in path.read_text().splitlines()]
-    return found
+    return [record for record in found if record["event"] != "trail.opened"]
 
 
 class Stage:

@@ -3,16 +3,20 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from acp_stdio.audit import lines
 from acp_stdio.audit.record import Context, call_record, record_id, token_summary, utc
 from acp_stdio.audit.trail import Trail
 from acp_stdio.errors import Failure
 
 
-def records(directory: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for path in sorted(directory.glob("*.jsonl")) for line in path.read_text().splitlines()]
+def records(directory: Path) -> list[dict[str, Any]]:
+    """All but each chain's first."""
+    found = [json.loads(line) for path in sorted(directory.glob("*.jsonl")) for line in path.read_text().splitlines()]
+    return [record for record in found if record["event"] != "trail.opened"]
 
 
 def a_record() -> dict[str, object]:
@@ -35,7 +39,7 @@ def test_a_record_says_who_through_what_did_what_when(tmp_path: Path) -> None:
     Trail(tmp_path / "audit").append(a_record())
     (record,) = records(tmp_path / "audit")
     assert record["schema"] == "acp.audit/1"
-    assert record["seq"] == 1
+    assert record["seq"] == 2
     assert record["time"] == "2026-11-23T18:42:07.113Z"
     assert record["user"] == {"sub": "u1", "label": "sarah@acme.example"}
     assert record["agent"] == {"name": "claude-ai", "version": "0.1.0", "evidence": "self_reported"}
@@ -46,7 +50,7 @@ def test_it_is_on_disk_before_append_returns(tmp_path: Path) -> None:
     trail = Trail(tmp_path)
     for number in range(1, 4):
         trail.append(a_record())
-        assert [r["seq"] for r in records(tmp_path)] == list(range(1, number + 1))
+        assert [r["seq"] for r in records(tmp_path)] == list(range(2, number + 2))
 
 
 def test_the_folder_and_file_are_for_this_user_alone(tmp_path: Path) -> None:
@@ -71,10 +75,13 @@ def test_a_folder_that_cannot_be_made_is_a_refusal_that_says_why(tmp_path: Path)
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_a_full_disk_is_a_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_: Trail) -> int:
-        return os.open("/dev/full", os.O_WRONLY)
+    real = lines.open_lines
 
-    monkeypatch.setattr(Trail, "_open", full)
+    def full(_path: Path, *, new: bool = False) -> int:
+        assert new
+        return os.open("/dev/full", os.O_RDWR)
+
+    monkeypatch.setattr(lines, "open_lines", lambda path, new=False: full(path, new=new) if new else real(path))
     with pytest.raises(Failure, match="No space left"):
         Trail(tmp_path).append(a_record())
 
