@@ -19,6 +19,8 @@ from tests.kit.sdk_upstream import sdk_upstream
 pytestmark = pytest.mark.real
 
 MEMBERS = {
+    "prev",
+    "hash",
     *("schema", "id", "seq", "time", "event", "call", "user", "agent", "device", "upstream"),
     *("method", "tool", "arguments", "token", "trace"),
 }

@@ -77,11 +77,10 @@ def test_a_folder_that_cannot_be_made_is_a_refusal_that_says_why(tmp_path: Path)
 def test_a_full_disk_is_a_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = lines.open_lines
 
-    def full(_path: Path, *, new: bool = False) -> int:
-        assert new
-        return os.open("/dev/full", os.O_RDWR)
+    def full(path: Path, *, new: bool = False) -> int:
+        return os.open("/dev/full", os.O_RDWR) if new else real(path)
 
-    monkeypatch.setattr(lines, "open_lines", lambda path, new=False: full(path, new=new) if new else real(path))
+    monkeypatch.setattr(lines, "open_lines", full)
     with pytest.raises(Failure, match="No space left"):
         Trail(tmp_path).append(a_record())
 
