@@ -59,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
     # Without a browser of ours the address or the code is all there is: --quiet does not swallow it.
     by_code = args.device or any(each.identity.flow == "device" for each in settings.by_identity())
     alone = choices.opener is not None and not by_code
+    _purge(settings, out)
     done: list[SignedIn] = []
     failures: list[Failure] = []
     for outcome in sign_in(settings, choices, out.talk if alone else out.warn, out.detail):
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         elif outcome.session is not None:
             done.append(SignedIn(outcome.settings, outcome.session, outcome.already))
             if not outcome.already:
-                record_event(outcome.settings, "login", outcome.session.account, "", out)
+                record_event(outcome.settings, "login", outcome.session.account, "", out, _kept(done[-1]))
     if not done:
         raise failures[0]
     upstreams: dict[str, Any] = {}
@@ -89,6 +90,15 @@ def run(args: argparse.Namespace) -> int:
     if failures:
         return failures[0].meaning.exit_code
     return EXIT_NETWORK if still_open else EXIT_OK
+
+
+def _purge(settings: Settings, out: Output) -> None:
+    """Ends the sign-ins of people whom the administrator has revoked."""
+    from acp_stdio.cli import logout
+    from acp_stdio.tokens.logout import revoked_sign_ins
+
+    if mine := revoked_sign_ins(settings):
+        logout.sign_out(mine, logout.REVOKED, out, may_prompt=False)
 
 
 def _introduce(settings: Settings, upstream: UpstreamSettings, args: argparse.Namespace) -> int:
@@ -152,6 +162,12 @@ def _report(out: Output, done: list[SignedIn], upstreams: dict[str, Any], still_
         words.append(f"Still open: {', '.join(still_open)}. Run `acp-stdio login {' '.join(still_open)}`.")
     facts = [_facts(one) for one in done]
     out.result("\n".join(words), {**facts[0], "upstreams": upstreams, "sign_ins": facts, "open": still_open})
+
+
+def _kept(one: SignedIn) -> dict[str, Any]:
+    """What was kept, for the trail."""
+    facts = _facts(one)
+    return {name: facts[name] for name in ("identity", "issuer", "client_id", "storage", "scopes")}
 
 
 def _words(one: SignedIn) -> str:

@@ -7,41 +7,95 @@ from typing import Any
 
 from acp_stdio.audit.record import utc
 from acp_stdio.cli.common import output_of, record_event, settings_of
+from acp_stdio.cli.render import Output
 from acp_stdio.cli.times import ahead
-from acp_stdio.errors import EXIT_KEYRING, EXIT_NOT_REVOKED, EXIT_OK
+from acp_stdio.errors import EXIT_KEYRING, EXIT_NOT_REVOKED, EXIT_OK, Failure
 from acp_stdio.settings.model import DEFAULT, Settings
 from acp_stdio.tokens.logout import LogoutReport
 
 EXAMPLES = """\
   acp-stdio logout
+  acp-stdio logout --end-session    also of the identity provider's own pages
   acp-stdio logout --all-profiles --reason "laptop goes back"
 """
 
 
+REVOKED = "revoked by the administrator"
+"""The reason, in the trail, of what was ended on behalf of the managed file."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all-profiles", action="store_true", help="every sign-in of this user on this computer")
+    parser.add_argument("--revoked", action="store_true", help="only what the administrator has revoked")
+    parser.add_argument("--end-session", action="store_true", help="also sign out of the provider, in the browser")
     parser.add_argument("--reason", metavar="TEXT", default="", help="why; kept in the audit trail")
 
 
 def run(args: argparse.Namespace) -> int:
     """0 signed out and revoked (or no revocation endpoint), 6 not deleted, 8 not revoked."""
-    from acp_stdio.tokens.context import open_context
-    from acp_stdio.tokens.logout import sign_out_all
+    from acp_stdio.tokens.logout import revoked_sign_ins
     from acp_stdio.tokens.sign_ins import everything
 
     out = output_of(args)
     settings = settings_of(args, bare=True)
     profiles = _profiles(settings) if args.all_profiles else [settings.profile]
-    sign_ins = [each for profile in profiles for each in everything(replace(settings, profile=profile))]
-    reports = sign_out_all([open_context(each, may_prompt=True) for each in sign_ins])
-    done = list(zip(sign_ins, reports, strict=True))
-    for mine, report in done:
-        if report.was_signed_in:
-            record_event(mine, "logout", report.account, str(args.reason), out)
+    which = revoked_sign_ins if args.revoked else everything
+    sign_ins = [each for profile in profiles for each in which(replace(settings, profile=profile))]
+    if not sign_ins:
+        out.result("Nobody who was signed in is revoked.", {"profiles": []})
+        return EXIT_OK
+    # Nobody may be there to be asked where the administrator's word is carried out.
+    done = sign_out(sign_ins, str(args.reason) or REVOKED * bool(args.revoked), out, may_prompt=not args.revoked)
     told = [(mine, report) for mine, report in done if _anything(report)] or done[:1]
     texts = [_words(_name(mine) if len(told) > 1 or args.all_profiles else "", report) for mine, report in told]
     out.result("\n".join(texts), {"profiles": [_json(mine, report) for mine, report in told]})
-    return max(map(_code, reports))
+    if args.end_session:
+        for mine, _ in told:
+            _end_session(mine, out)
+    return max(_code(report) for _, report in done)
+
+
+def sign_out(
+    sign_ins: list[Settings], reason: str, out: Output, *, may_prompt: bool
+) -> list[tuple[Settings, LogoutReport]]:
+    """Ends these sign-ins and leaves a receipt of each in the trail. Raises `Failure` where nothing was done."""
+    from acp_stdio.tokens.context import open_context
+    from acp_stdio.tokens.logout import sign_out_all
+
+    reports = sign_out_all([open_context(each, may_prompt=may_prompt) for each in sign_ins])
+    done = list(zip(sign_ins, reports, strict=True))
+    for mine, report in done:
+        if report.was_signed_in:
+            record_event(mine, "logout", report.account, reason, out, _receipt(mine, report))
+    return done
+
+
+def _end_session(mine: Settings, out: Output) -> None:
+    """RP-initiated logout: only in a browser is the provider's own session, so only there it can end."""
+    from acp_stdio.login.opener import open_in_browser
+    from acp_stdio.tokens.context import open_context
+    from acp_stdio.tokens.logout import end_session_page
+
+    try:
+        page = end_session_page(open_context(mine, may_prompt=False))
+    except Failure as failure:
+        out.warn(f"Your session at the provider itself was not ended. {failure.message}")
+        return
+    if not page:
+        out.warn("The identity provider has no page that ends its own session.")
+    elif not open_in_browser(page):
+        out.warn(f"To end your session at the provider itself, go to\n\n  {page}\n")
+
+
+def _receipt(mine: Settings, report: LogoutReport) -> dict[str, Any]:
+    """What was ended, for the trail."""
+    return {
+        "identity": mine.identity.name,
+        "issuer": report.issuer,
+        "revocation": report.revocation,
+        "deleted": report.deleted,
+        "access_until": utc(report.access_until) if report.access_until else None,
+    }
 
 
 def _profiles(settings: Settings) -> list[str]:

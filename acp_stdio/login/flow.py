@@ -26,6 +26,7 @@ from acp_stdio.oauth.presets import authorize_params, claim_names, preset_of
 from acp_stdio.oauth.upstream import Described
 from acp_stdio.secrets import Secret
 from acp_stdio.settings.model import Flow, Settings
+from acp_stdio.settings.revocations import revoked_failure
 from acp_stdio.tokens.context import Context
 from acp_stdio.tokens.store_login import store_grant
 
@@ -170,7 +171,10 @@ def _account(
     )
     check_required_account(claims, identity.require_account, names)
     # The session is the configured issuer's, also where its tokens name an alias of it.
-    return replace(account_from_claims(claims, names), issuer=server.issuer)
+    account = replace(account_from_claims(claims, names), issuer=server.issuer)
+    if account.key in settings.revoked:
+        raise revoked_failure()
+    return account
 
 
 def _nobody_known(settings: Settings, server: AuthorizationServer, wanted: Wanted) -> Account:

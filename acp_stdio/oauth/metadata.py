@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 from typing import Any, Final, cast
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import httpx2
 
@@ -109,6 +109,18 @@ def parse_metadata(document: dict[str, Any], issuer: str, preset: Preset) -> Aut
         issuer_alternatives=tuple(alternatives),
         deviations=tuple(deviations),
     )
+
+
+def end_session_url(server: AuthorizationServer, client_id: str, hint: str) -> str:
+    """OpenID Connect RP-Initiated Logout 1.0 section 2; empty where `server` has no end session endpoint.
+
+    `hint`: who wants to leave, as people write it; may be empty.
+    """
+    if server.end_session_endpoint is None:
+        return ""
+    query = {"client_id": client_id, **({"logout_hint": hint} if hint else {})}
+    mark = "&" if urlsplit(server.end_session_endpoint).query else "?"
+    return f"{server.end_session_endpoint}{mark}{urlencode(query)}"
 
 
 def _fetch(issuer: str, http: httpx2.Client) -> dict[str, Any]:

@@ -40,6 +40,9 @@ class Program:
         except Failure:  # a damaged file: the handshake and lists are served all the same, and calls say why
             session = None
         signed_in = session is not None and session.signed_in
+        if session is not None and session.account is not None and session.account.key in self.settings.revoked:
+            self._purge()
+            signed_in = False
         helper = self._start_helper() if signed_in else None  # on the other core, while we import
         catalogue_file = CatalogueFile(self.settings.cache_dir, self.upstream.name, self.upstream.url)
         files = [str(path) for path in config_files(self.settings.paths, self.settings.config_file)]
@@ -78,6 +81,20 @@ class Program:
             targets=self.arguments.targets,
             upstream=self.upstream.name,
             rejected=rejected,
+        )
+
+    def _purge(self) -> None:
+        """Ends what the administrator has revoked, in a process of its own: a keyring may take its time."""
+        import subprocess
+
+        from acp_stdio.runtime.helper_process import own_command
+
+        subprocess.Popen(
+            own_command("logout", "--revoked", "--quiet", *[each for each in self.options if each.startswith("--")]),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
 
     def _start_helper(self) -> "HelperProcess":

@@ -3,11 +3,13 @@
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import AccessToken, Session
 from acp_stdio.runtime.helper_process import HelperProcess
+from acp_stdio.settings.revocations import revoked_failure
 from acp_stdio.tokens.endings import signed_out
 from acp_stdio.tokens.freshness import confirmed, is_usable, should_renew
 from acp_stdio.tokens.messages import Request, fingerprint
@@ -30,12 +32,15 @@ class Keeper:
         loop: asyncio.AbstractEventLoop,
         started: HelperProcess | None = None,
         failed: Callable[[Failure], None] = lambda _: None,
+        is_revoked: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """`started`: a helper that was launched before the event loop was there. `failed` hears of each failure."""
+        """`started`: a helper that was launched before the event loop was there. `failed` hears of each failure.
+        `is_revoked`: whether the administrator has revoked the person with that user key; may raise `Failure`."""
         self._request = request
         self._sessions = sessions
         self._recheck = recheck_identity
         self._loop = loop
+        self._is_revoked = is_revoked
         self._token: AccessToken | None = None
         self._helper: HelperProcess | None = None
         self._waiters: list[Waiter] = []
@@ -53,12 +58,15 @@ class Keeper:
     def usable(self) -> AccessToken | None:
         """The token, if a call may leave with it now. None: ask with `acquire`.
 
-        Raises `Failure("login_required")` where nobody is signed in.
+        Raises `Failure`: login_required where nobody is signed in, denied where the administrator says so.
         """
         session = self._sessions.current()
         if session is None or not session.signed_in:
-            self._token = None
+            self.let_go(session)
             raise signed_out(session)
+        if session.account is not None and self._is_revoked(session.account.key):
+            self._token = None
+            raise revoked_failure()
         token = self._token
         if token is None:
             return None
@@ -71,6 +79,13 @@ class Keeper:
         if should_renew(token, now) and self._helper is None and not self._braking():
             self._start(None)
         return token
+
+    def let_go(self, session: Session | None) -> None:
+        """Forgets the token; where the person signed out, the provider is told to end it too (RFC 7009)."""
+        token, self._token = self._token, None
+        signed_out_here = session is not None and session.ended_because == "logout"
+        if token is not None and signed_out_here and token.claims.get("format") != "id_token":
+            HelperProcess(replace(self._request(None), revoke=token.value))
 
     def still_holds(self, token: AccessToken) -> bool:
         """Whether no logout and no other login came since; looked at after the intent is written."""

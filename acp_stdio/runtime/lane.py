@@ -192,6 +192,8 @@ class Lane:
         now = self._loop.time()
         if before is not None:
             log.info("the sign-in ended or changed")
+            if generation is None:
+                self._parts.keeper.let_go(session)
             self._parts.memory.forget_if(who.logged_out())
             self._carry_out(self.mind.signed_out(ended_or_changed(session), now, self._calls.has_left))
         if generation is not None:

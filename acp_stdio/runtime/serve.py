@@ -29,6 +29,7 @@ from acp_stdio.runtime.prelude import Prelude
 from acp_stdio.runtime.shell import Parts, Shell
 from acp_stdio.runtime.who import Who
 from acp_stdio.settings.model import Settings, UpstreamSettings
+from acp_stdio.settings.revocations import Revocations
 from acp_stdio.tokens.messages import Request
 from acp_stdio.tokens.sign_ins import SignIn
 from acp_stdio.upstream.attach import AuthorizedConnector
@@ -80,7 +81,8 @@ def serve(
         def refresh_failed(failure: Failure) -> None:
             who.refresh_failed(trail, failure)
 
-        keeper = Keeper(request, sign_in, mine.identity.recheck_identity, loop, helper, refresh_failed)
+        revoked = Revocations().names
+        keeper = Keeper(request, sign_in, mine.identity.recheck_identity, loop, helper, refresh_failed, revoked)
         who = Who(keeper, upstream.name)
         shell = Shell(
             relay,

@@ -12,6 +12,7 @@ from acp_stdio.errors import Failure
 from acp_stdio.settings import checks, managed, sections
 from acp_stdio.settings.model import DEFAULT, Settings
 from acp_stdio.settings.paths import Paths, user_paths
+from acp_stdio.settings.revocations import KEY
 from acp_stdio.settings.sources import Entry, Problems, Source, closest, parse
 from acp_stdio.settings.table import UNSUPPORTED, Table
 from acp_stdio.settings.targets import select
@@ -27,7 +28,7 @@ client_id = "acp-stdio"
 url = "https://finance.example.com/mcp"
 """
 
-_LATER_TOP: Final = ("policy", "revoked", "allow_token_export")
+_LATER_TOP: Final = ("policy", "allow_token_export")
 _NAMED: Final = {"upstreams": ("an upstream", "finance"), "identities": ("an identity", "customers")}
 """Tables of tables: what one of them is called in words, and an example's name."""
 _SECTIONS: Final = ("identity", "audit", "network", "storage", "host")
@@ -98,9 +99,13 @@ def build(
     `user` is the file that a missing key belongs in.
     """
     tables = _merge(sources, problems)
-    top = Table(tables.pop((), {}), problems, documented=_LATER_TOP)
+    above = tables.pop((), {})
+    top = Table(above, problems, documented=_LATER_TOP)
     if (version := top.entry("version")) and (type(version.value) is not int or version.value != 1):
         problems.at(version, "must be 1, the format that this version reads")
+    revoked = top.texts(KEY, (), checks.filled)
+    if (listed := above.get(KEY)) and listed.source.path != managed.PLACE:
+        problems.at(listed, "is the administrator's to say, in the managed file")
     top.finish()
     named = {key[1]: entries for key, entries in tables.items() if key[:1] == ("identities",)}
     written = {DEFAULT: tables.get(("identity",)), **named}
@@ -123,6 +128,7 @@ def build(
         network=sections.network(tables.get(("network",), {}), problems),
         audit=sections.audit(tables.get(("audit",), {}), problems),
         host=sections.host(tables.get(("host",), {}), problems),
+        revoked=frozenset(revoked),
         config_file=user if any(source.path == user for source in sources) else None,
     )
     problems.stop_if_any()

@@ -125,6 +125,8 @@ class Settings:
     config_file: Path | None = None
     identities: dict[str, IdentitySettings] = field(default_factory=dict[str, IdentitySettings])
     """The tables `[identities.NAME]`."""
+    revoked: frozenset[str] = frozenset()
+    """User keys whose sign-ins the administrator has ended; see `settings.revocations` for a process that lives."""
     issuer_dir: str = ""
     """Where issuers are discovered: the folder of the sign-in at one that is not the first; see `tokens.sign_ins`."""
 

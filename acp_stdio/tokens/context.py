@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from acp_stdio.errors import Failure
-from acp_stdio.identity.model import AccessToken, Session
+from acp_stdio.identity.model import AccessToken, Account, Session
 from acp_stdio.secrets import Secret
 from acp_stdio.settings.model import Settings, UpstreamSettings
 from acp_stdio.tokens.session_file import SessionFile
@@ -19,6 +19,9 @@ from acp_stdio.vault.store import Vault
 if TYPE_CHECKING:
     from acp_stdio.oauth.endpoint import TokenResponse
     from acp_stdio.tokens.registrations import Registrations
+
+TokenHint = Literal["refresh_token", "access_token"]
+"""RFC 7009 section 2.1."""
 
 _TURN: Final = 0.02
 """Seconds between two looks at the lock, and at whether anybody still wants the token."""
@@ -49,8 +52,12 @@ class Provider(Protocol):
         """The access token, once it is proven to be this person's for this upstream. Raises `Failure`."""
         ...
 
-    def revoke(self, refresh_token: Secret) -> Literal["revoked", "unsupported", "failed"]:
+    def revoke(self, token: Secret, hint: TokenHint = "refresh_token") -> Literal["revoked", "unsupported", "failed"]:
         """RFC 7009, at its revocation endpoint. Raises nothing."""
+        ...
+
+    def end_session_page(self, account: Account | None) -> str:
+        """Where a browser ends the session at the provider itself; empty where it has no such page."""
         ...
 
 

@@ -129,6 +129,7 @@ def main(
 def _answer(request: Request, answers: _Answers, reader: _Reader) -> AccessToken | Failure | None:
     # 150 ms of libraries, loaded only once somebody asks.
     from acp_stdio.tokens.context import Cancelled, open_context
+    from acp_stdio.tokens.logout import end_access_token
     from acp_stdio.tokens.refresh import obtain_token
     from acp_stdio.tokens.sign_ins import settings_of
 
@@ -146,6 +147,10 @@ def _answer(request: Request, answers: _Answers, reader: _Reader) -> AccessToken
         upstream = settings.upstreams.get(request.upstream)
         if upstream is None:
             return Failure("configuration_invalid", f"There is no upstream {request.upstream} any more.")
+        if request.revoke is not None:
+            if reader.spend():
+                end_access_token(open_context(settings_of(settings, upstream), may_prompt=False), request.revoke)
+            return None
         return obtain_token(
             open_context(settings_of(settings, upstream), may_prompt=False),
             upstream,

@@ -8,8 +8,12 @@ from typing import Final, Literal
 
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import Account, Grant, Session
+from acp_stdio.secrets import Secret
+from acp_stdio.settings.model import Settings
 from acp_stdio.tokens.context import Context
 from acp_stdio.tokens.endings import ended, next_generation
+from acp_stdio.tokens.session_file import SessionFile
+from acp_stdio.tokens.sign_ins import everything
 
 LOCK_TIMEOUT: Final = 30.0
 """Seconds to wait for a refresh that runs just now, so that its new token is revoked and not the old one."""
@@ -49,6 +53,40 @@ def sign_out_all(sign_ins: Sequence[Context]) -> list[LogoutReport]:
     """Ends several: first no call leaves for any of them, then each is revoked and deleted. See `sign_out`."""
     tombstones = [_tombstone(ctx) for ctx in sign_ins]
     return [_finish(ctx, *tombstone) for ctx, tombstone in zip(sign_ins, tombstones, strict=True)]
+
+
+def revoked_sign_ins(settings: Settings) -> list[Settings]:
+    """The sign-ins of this profile whose person the administrator has revoked, and that are still there."""
+    if not settings.revoked:
+        return []
+    found: list[Settings] = []
+    for each in everything(settings):
+        session = None
+        with contextlib.suppress(Failure):
+            session = SessionFile(each.session_dir).read()
+        if session and session.signed_in and session.account and session.account.key in settings.revoked:
+            found.append(each)
+    return found
+
+
+def end_access_token(ctx: Context, token: Secret) -> None:
+    """Has the provider end an access token (RFC 7009) that a process held when the person signed out. Best effort."""
+    session = ctx.session.read()
+    if session is None or session.ended_because != "logout":
+        return
+    with contextlib.closing(ctx.provider(session.issuer, session.client_id)) as provider:
+        provider.prepare()
+        provider.revoke(token, "access_token")
+
+
+def end_session_page(ctx: Context) -> str:
+    """Where the browser ends the session at the provider itself; empty where there is none. Raises `Failure`."""
+    session = ctx.session.read()
+    if session is None or not session.issuer:
+        return ""
+    with contextlib.closing(ctx.provider(session.issuer, session.client_id)) as provider:
+        provider.prepare()
+        return provider.end_session_page(session.account)
 
 
 def _finish(ctx: Context, before: Session | None, after: Session, owners: list[tuple[str, str]]) -> LogoutReport:

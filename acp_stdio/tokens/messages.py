@@ -23,6 +23,8 @@ class Request:
     upstream: str
     rejected: str | None = None
     """The `fingerprint` of the token that the upstream answered with 401, if that is why we ask."""
+    revoke: Secret | None = None
+    """No token is wanted: this one is to be ended at the provider, since the person signed out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ def encode_request(request: Request) -> bytes:
             "targets": list(request.targets),
             "upstream": request.upstream,
             "rejected": request.rejected,
+            "revoke": request.revoke.reveal() if request.revoke else None,
         }
     )
 
@@ -60,9 +63,10 @@ def decode_request(line: bytes) -> Request:
             targets=tuple(data["targets"]),
             upstream=data["upstream"],
             rejected=data["rejected"],
+            revoke=Secret(data["revoke"]) if data["revoke"] else None,
         )
     except (KeyError, TypeError) as error:
-        raise ValueError(f"not a request: {error}") from None
+        raise ValueError(f"not a request: {type(error).__name__}") from None
 
 
 def encode_answer(answer: AccessToken | Failure | Sent) -> bytes:

@@ -14,7 +14,7 @@ from acp_stdio.oauth.client import Credential
 from acp_stdio.oauth.endpoint import TokenResponse
 from acp_stdio.oauth.http import open_client
 from acp_stdio.oauth.keys import signing_keys
-from acp_stdio.oauth.metadata import AuthorizationServer, discover
+from acp_stdio.oauth.metadata import AuthorizationServer, discover, end_session_url
 from acp_stdio.oauth.presets import (
     claim_names,
     expected_audiences,
@@ -24,6 +24,7 @@ from acp_stdio.oauth.presets import (
 )
 from acp_stdio.secrets import Secret
 from acp_stdio.settings.model import Settings, UpstreamSettings
+from acp_stdio.tokens.context import TokenHint
 
 if TYPE_CHECKING:
     import jwt
@@ -147,17 +148,22 @@ class OAuthProvider:
     def _keys(self, token: Secret) -> "jwt.PyJWKSet":
         return signing_keys(self._server.jwks_uri, self._http, token, self._cache)
 
-    def revoke(self, refresh_token: Secret) -> Literal["revoked", "unsupported", "failed"]:
-        """Ends the grant at the provider; most end its access tokens with it (RFC 7009 section 2.1)."""
+    def revoke(self, token: Secret, hint: TokenHint = "refresh_token") -> Literal["revoked", "unsupported", "failed"]:
+        """Ends a token at the provider; most end the access tokens with the refresh token (RFC 7009 section 2.1)."""
         server = self._server
         return endpoint.revoke(
             server,
             self._http,
             client_id=self._client_id,
-            token=refresh_token,
-            hint="refresh_token",
+            token=token,
+            hint=hint,
             credential=self._credential,
         )
+
+    def end_session_page(self, account: Account | None) -> str:
+        """OpenID Connect RP-Initiated Logout 1.0 section 2. Without an ID token, which is not kept, the provider
+        may ask the person whether they mean it."""
+        return end_session_url(self._server, self._client_id, account.label if account and account.known else "")
 
 
 def origin_of(url: str) -> str:

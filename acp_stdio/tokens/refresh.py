@@ -16,6 +16,7 @@ from acp_stdio.errors import Failure
 from acp_stdio.identity.model import AccessToken, Grant, Session
 from acp_stdio.oauth.endpoint import TokenError, TokenResponse
 from acp_stdio.settings.model import UpstreamSettings
+from acp_stdio.settings.revocations import revoked_failure
 from acp_stdio.tokens.context import Context, Provider
 from acp_stdio.tokens.endings import SIGN_IN, Ending, ended, signed_out
 from acp_stdio.tokens.messages import fingerprint
@@ -72,6 +73,8 @@ def _fits(ctx: Context, session: Session, upstream: UpstreamSettings) -> None:
             f"{issuer} and {client_id}.",
             SIGN_IN,
         )
+    if session.account is not None and session.account.key in ctx.settings.revoked:
+        raise revoked_failure()
     if not serves(session, upstream):
         raise Failure("login_required", f"You signed in before {upstream.name} was part of the configuration.", SIGN_IN)
     if session.account is not None and not session.account.known and upstream.principal == "required":

@@ -21,6 +21,7 @@ REVEALED = {
     "acp_stdio/oauth/endpoint.py:revoke": "the token goes to the revocation endpoint",
     "acp_stdio/oauth/keys.py:_has_key_of": "the JWT's header names its key",
     "acp_stdio/tokens/messages.py:encode_answer": "the helper hands the access token to run through their pipe",
+    "acp_stdio/tokens/messages.py:encode_request": "run hands it back to be ended at the provider after a logout",
     "acp_stdio/tokens/messages.py:fingerprint": "a digest tells which token was refused, without the token",
     "acp_stdio/upstream/attach.py:AuthorizedConnector.request": "THE place where the token goes on a request",
     "acp_stdio/vault/file_vault.py:FileVault.save": "the record is encrypted into the store that the settings name",

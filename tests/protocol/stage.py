@@ -30,6 +30,7 @@ from acp_stdio.runtime.memory import Memory
 from acp_stdio.runtime.shell import Parts, Shell
 from acp_stdio.runtime.who import Who
 from acp_stdio.secrets import Secret
+from acp_stdio.settings.revocations import Revocations
 from acp_stdio.tokens.endings import ended
 from acp_stdio.tokens.messages import Request
 from acp_stdio.tokens.session_file import SessionFile
@@ -166,6 +167,7 @@ class Stage:
             900.0,
             loop,
             self._start_helper(),
+            is_revoked=Revocations().names,
         )
         lane = LaneParts(
             "finance",

@@ -13,7 +13,7 @@ from acp_stdio.oauth.endpoint import TokenError, TokenErrorKind, TokenResponse
 from acp_stdio.secrets import Secret
 from acp_stdio.settings.model import IdentitySettings, Settings, UpstreamSettings
 from acp_stdio.settings.paths import Paths
-from acp_stdio.tokens.context import Context
+from acp_stdio.tokens.context import Context, TokenHint
 from acp_stdio.tokens.refresh import obtain_token
 from acp_stdio.tokens.session_file import SessionFile
 from tests.kit.memory_vault import MemoryVault
@@ -115,9 +115,12 @@ class World:
             raise self.proof
         return AccessToken(response.access_token, upstream.name, URL, session.generation, sent_at, sent_at + 300.0)
 
-    def revoke(self, refresh_token: Secret) -> Literal["revoked", "unsupported", "failed"]:
-        self.revoked.append(refresh_token.reveal())
+    def revoke(self, token: Secret, hint: TokenHint = "refresh_token") -> Literal["revoked", "unsupported", "failed"]:
+        self.revoked.append(token.reveal())
         return self.revocation
+
+    def end_session_page(self, account: Account | None) -> str:
+        return f"{ISSUER}/leave?who={account.label if account else ''}"
 
     def obtain(self, rejected: str | None = None) -> AccessToken:
         return obtain_token(self.ctx, FINANCE, rejected=rejected)
