@@ -105,7 +105,12 @@ def test_a_mistake_in_the_managed_file_is_told_with_its_line(tmp_path: Path, pla
     assert f"{place}:2: identity.isuer is not a known key" in caught.value.message
 
 
-def test_a_revocation_list_that_this_version_would_ignore_stops_everything(tmp_path: Path, place: Path) -> None:
-    manage(place, 'revoked = ["sub"]\n')
-    with pytest.raises(Failure, match="revoked is not supported by this version"):
+def test_whom_the_administrator_revokes_is_told_with_the_settings(tmp_path: Path, place: Path) -> None:
+    manage(place, 'revoked = ["sub", "tid/oid"]\n')
+    assert load(environ=user(tmp_path, EXAMPLE)).revoked == {"sub", "tid/oid"}
+
+
+def test_a_revocation_list_that_is_none_stops_everything(tmp_path: Path, place: Path) -> None:
+    manage(place, 'revoked = "sub"\n')
+    with pytest.raises(Failure, match="revoked must be a list of texts"):
         load(environ=user(tmp_path, EXAMPLE))
