@@ -13,7 +13,7 @@ from acp_stdio.oauth.resource import protected_resource
 from acp_stdio.oauth.words import plain
 from acp_stdio.settings.model import UpstreamSettings
 from acp_stdio.upstream.http import Connector
-from acp_stdio.upstream.network import connect
+from acp_stdio.upstream.network import reach
 from acp_stdio.upstream.streamable_http import origin_and_target
 from acp_stdio.wire.headers import header_block
 
@@ -56,7 +56,7 @@ def metadata(case: Case, upstream: UpstreamSettings) -> Finding:
 
 def access(case: Case, upstream: UpstreamSettings) -> Finding:
     """Opens an MCP session without a token, which a server that knows its users refuses with 401."""
-    answer = asyncio.run(_ask(case, upstream.url))
+    answer = asyncio.run(_ask(case, upstream))
     if answer.why:
         return problem("upstream_unreachable", f"{upstream.url}: {answer.why}.", "Check the network, then try again.")
     return judge(answer.status, answer.headers, upstream)
@@ -129,9 +129,9 @@ class _Answer:
         self.known.set()
 
 
-async def _ask(case: Case, url: str) -> _Answer:
-    origin, target = origin_and_target(url)
-    connector = connect(origin, case.settings.network)
+async def _ask(case: Case, upstream: UpstreamSettings) -> _Answer:
+    target = origin_and_target(upstream.url)[1]
+    connector = reach(upstream, case.settings.network)
     try:
         accept = [("Content-Type", "application/json"), ("Accept", "application/json, text/event-stream")]
         answer = await _exchange(connector, "POST", target, accept, _INITIALIZE)

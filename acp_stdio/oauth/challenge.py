@@ -34,6 +34,8 @@ _INITIALIZE: Final = json.dumps(
 ).encode()
 _HEADERS: Final = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
 _MODERN: Final = {**_HEADERS, "MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "server/discover"}
+_OLDER: Final = (400, 404, 405)
+"""What a server answers to what it does not know, by all revisions' rules for backward compatibility."""
 _MODERN_ERRORS: Final = (-32020, -32021, -32022)
 
 
@@ -58,6 +60,8 @@ def ask(url: str, http: httpx2.Client) -> Challenge:
             status, headers = send_for_headers(http, "POST", url, _HEADERS, _INITIALIZE)
             if session := headers.get("mcp-session-id"):
                 send_for_headers(http, "DELETE", url, {"Mcp-Session-Id": session})
+            if status in _OLDER:  # perhaps HTTP+SSE (MCP 2024-11-05), which is a GET
+                status, headers = send_for_headers(http, "GET", url, {"Accept": "text/event-stream"})
     except ConnectionFailed as error:
         raise error.failure("upstream_unreachable") from None
     return parse_challenge(headers.get("www-authenticate", "")) if status == 401 else Challenge()
@@ -67,7 +71,7 @@ def _of_legacy_era(answer: Answer) -> bool:
     """A 4xx to a modern request without a modern error in it (MCP 2026-07-28, streamable-http)."""
     error: object = (answer.json_object() or {}).get("error")
     code = cast("dict[str, object]", error).get("code") if isinstance(error, dict) else None
-    return answer.status in (400, 404, 405) and code not in _MODERN_ERRORS
+    return answer.status in _OLDER and code not in _MODERN_ERRORS
 
 
 def parse_challenge(header: str) -> Challenge:

@@ -7,7 +7,7 @@ from acp_stdio.relay.commands import Abort, Command, ToHost, Wake
 from acp_stdio.relay.desk import Desk
 from acp_stdio.relay.pending import Phase, Purpose, Row
 from acp_stdio.relay.session import LegacySession, State
-from acp_stdio.wire import frames, methods
+from acp_stdio.wire import errors, frames, methods
 from acp_stdio.wire.ending import Ending
 from acp_stdio.wire.frames import Frame
 
@@ -93,7 +93,7 @@ class Greeter(Desk):
             self._session.state = State.CLOSED
             why = Failure("upstream_unreachable", f"{self._upstream} refused to open a session.", "Try again later.")
             refusal = frame.raw
-            if handshake.refuses_initialize(frame.error):
+            if errors.refuses_initialize(frame.error):
                 why = answers.only_modern(self._upstream)
                 refusal = self._refusal(row.id or b"null", row.method, why, answers.NOTHING_DONE)
                 commands += [*self._speaks_no_legacy(), *self._probe(now)]
@@ -118,7 +118,7 @@ class Greeter(Desk):
         """
         modern = frame.result is not None and handshake.offers_modern(frame.result)
         commands: list[Command] = []
-        if modern or not handshake.is_modern_error(frame.raw):
+        if modern or not errors.is_modern(frame.raw):
             commands.append(self._learn(DISCOVER, bytes(frame.result) if modern and frame.result else NO_ERA))
         if not waits:
             return commands

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Raw
 
 from acp_stdio import __version__
-from acp_stdio.wire import frames, methods
+from acp_stdio.wire import methods
 from acp_stdio.wire.members import encoded, joined, members, text
 
 _GENERIC_CAPABILITIES: Final[dict[str, Any]] = {"tools": {"listChanged": True}}
@@ -33,17 +33,9 @@ class _CancelParams(msgspec.Struct):
     requestId: Raw
 
 
-class _Error(msgspec.Struct):
-    code: int
-
-
-HEADER_MISMATCH: Final = -32020
-_MODERN_ERRORS: Final = (HEADER_MISMATCH, -32021, -32022)
-"""What only a server of the modern era says (MCP 2026-07-28, basic: error codes)."""
 _TRACEPARENT: Final = re.compile("00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context
 _initialize_result = msgspec.json.Decoder(_InitializeResult)
 _discover_result = msgspec.json.Decoder(_DiscoverResult)
-_error = msgspec.json.Decoder(_Error)
 _cancel_params = msgspec.json.Decoder(_CancelParams)
 
 
@@ -151,31 +143,6 @@ def discover_request(agent: Agent) -> bytes:
 
 def _server_info() -> dict[str, str]:
     return {"name": "acp-stdio", "version": __version__}
-
-
-def is_modern_error(body: bytes) -> bool:
-    """Whether an HTTP error body proves a server of the modern era (MCP 2026-07-28, streamable-http)."""
-    try:
-        error = frames.parse(body).error
-    except frames.BadFrame:
-        return False
-    return error is not None and error_code(error) in _MODERN_ERRORS
-
-
-def refuses_initialize(error: Raw | None) -> bool:
-    """Whether this error to `initialize` says that the server has no legacy era, rather than not now.
-
-    A server of the modern era alone names its versions, or has never heard of the method.
-    """
-    return error is not None and error_code(error) in (frames.METHOD_NOT_FOUND, *_MODERN_ERRORS)
-
-
-def error_code(error: Raw) -> int:
-    """The `code` of a JSON-RPC error; 0 where it is none."""
-    try:
-        return _error.decode(error).code
-    except (msgspec.MsgspecError, RecursionError):
-        return 0
 
 
 def meta(params: Raw | None) -> Raw:

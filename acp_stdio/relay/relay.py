@@ -15,7 +15,7 @@ from acp_stdio.relay.desk import LINGER
 from acp_stdio.relay.greeting import speaks_legacy
 from acp_stdio.relay.pending import Phase, Purpose, Row
 from acp_stdio.relay.remedies import Remedies
-from acp_stdio.wire import frames, methods
+from acp_stdio.wire import errors, frames, methods
 from acp_stdio.wire.ending import Ending
 from acp_stdio.wire.frames import Frame
 
@@ -245,7 +245,7 @@ class Relay(Remedies):
 
     def _era_fits(self, row: Row, ending: Ending) -> bool:
         """A 4xx body answers a modern probe only if it is a modern error; else the server is of the other era."""
-        return row.method != methods.DISCOVER or handshake.is_modern_error(ending.body)
+        return row.method != methods.DISCOVER or errors.is_modern(ending.body)
 
     # -- time, sign-in, helpers -------------------------------------------------------------------
 

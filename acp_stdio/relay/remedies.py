@@ -12,7 +12,7 @@ from acp_stdio.relay.commands import Abort, Command, ToHost, Wake
 from acp_stdio.relay.greeting import Greeter
 from acp_stdio.relay.pending import Phase, Purpose, Row
 from acp_stdio.relay.session import MIN_RETRY
-from acp_stdio.wire import frames, methods
+from acp_stdio.wire import errors, frames, methods
 from acp_stdio.wire.ending import Ending
 from acp_stdio.wire.frames import Frame
 
@@ -43,7 +43,7 @@ class Remedies(Greeter):
 
     def _schema_asked(self, row: Row, frame: Frame) -> list[Command]:
         """Reads the tools again, once a call, before it is sent with the headers that they ask for now."""
-        mismatch = frame.error is not None and handshake.error_code(frame.error) == handshake.HEADER_MISMATCH
+        mismatch = errors.code_of(frame.error) == errors.HEADER_MISMATCH
         if not mismatch or row.method != methods.TOOLS_CALL or row.refusal or row.phase is not Phase.POSTED:
             return []
         row.refusal = frame.raw

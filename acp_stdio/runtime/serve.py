@@ -33,7 +33,7 @@ from acp_stdio.settings.revocations import Revocations
 from acp_stdio.tokens.messages import Request
 from acp_stdio.tokens.sign_ins import SignIn
 from acp_stdio.upstream.attach import AuthorizedConnector
-from acp_stdio.upstream.network import connect
+from acp_stdio.upstream.network import reach
 from acp_stdio.upstream.streamable_http import origin_and_target
 from acp_stdio.wire import frames
 
@@ -89,7 +89,7 @@ def serve(
             LaneParts(
                 upstream.name,
                 target,
-                AuthorizedConnector(connect(origin, settings.network), origin, upstream.name),
+                AuthorizedConnector(reach(upstream, settings.network), origin, upstream.name),
                 keeper,
                 trail,
                 Memory(catalogue, catalogue_file, who.is_signed_in),

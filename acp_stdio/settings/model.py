@@ -12,6 +12,7 @@ from acp_stdio.settings.paths import Paths
 
 Preset = Literal["generic", "entra", "okta", "auth0", "google", "keycloak", "cognito", "ping"]
 Flow = Literal["browser", "device"]
+Transport = Literal["auto", "http", "sse"]
 Principal = Literal["required", "unverified"]
 TokenRequest = Literal["resource", "audience", "scope", "omit"]
 TokenFormat = Literal["jwt", "opaque", "id_token"]
@@ -71,6 +72,8 @@ class UpstreamSettings:
     origin by this very setting; or the ID token, for servers that take no other."""
     identity: str = DEFAULT
     """Whose tokens it is sent: the name of an identity."""
+    transport: Transport = "auto"
+    """auto: Streamable HTTP, else HTTP+SSE where the server turns out to be that old."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from acp_stdio.settings.model import (
     StorageSettings,
     TokenFormat,
     TokenRequest,
+    Transport,
     UpstreamSettings,
 )
 from acp_stdio.settings.presets import (
@@ -124,7 +125,7 @@ def upstream(
     def scope(text: str) -> str:
         return checks.scope(text) or (entra_scope(text) if entra else "")
 
-    table.word("transport", "auto", ("auto", "http"), later=("sse", "stdio"))
+    transport: Transport = table.word("transport", "auto", ("auto", "http", "sse"), later=("stdio",))
     url = table.text("url", "", checks.url)
     request: TokenRequest = table.word(
         "token_request",
@@ -145,6 +146,7 @@ def upstream(
     return UpstreamSettings(
         name=name,
         url=url,
+        transport=transport,
         token_request=request,
         audience=audience,
         scopes=scopes,

@@ -1,11 +1,22 @@
-"""From the network settings to a connector: trust, and the way out."""
+"""From the settings to a connector: trust, the way out, and the transport."""
 
 from acp_stdio.errors import Failure
 from acp_stdio.settings.checks import is_loopback
-from acp_stdio.settings.model import NetworkSettings
+from acp_stdio.settings.model import NetworkSettings, UpstreamSettings
 from acp_stdio.upstream.http import Connector, parse_origin
+from acp_stdio.upstream.http_sse import SseConnector
+from acp_stdio.upstream.ladder import LadderConnector
 from acp_stdio.upstream.pool import LeanConnector
 from acp_stdio.upstream.proxy import parse_proxy
+from acp_stdio.upstream.streamable_http import origin_and_target
+
+
+def reach(upstream: UpstreamSettings, network: NetworkSettings) -> Connector:
+    """A connector to one upstream, over its transport. Raises as `connect` does."""
+    http = connect(origin_and_target(upstream.url)[0], network)
+    if upstream.transport == "http":
+        return http
+    return SseConnector(http, upstream.url) if upstream.transport == "sse" else LadderConnector(http, upstream.url)
 
 
 def connect(origin: str, network: NetworkSettings) -> Connector:

@@ -272,10 +272,11 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--issuer", required=True)
     parser.add_argument("--json", action="store_true", help="answer with JSON instead of SSE")
+    parser.add_argument("--sse", action="store_true", help="speak HTTP+SSE (2024-11-05) in place of Streamable HTTP")
     parser.add_argument("--only", choices=("both", "legacy", "modern"), default="both")
     args = parser.parse_args(argv)
     listener = loopback_socket(0)
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/{'sse' if args.sse else 'mcp'}"
     auth = AuthSettings.model_validate(
         {"issuer_url": args.issuer, "resource_server_url": url, "validate_token_resource": True}
     )
@@ -284,7 +285,10 @@ def main(argv: list[str]) -> None:
         "sdk-upstream", version="1.0", token_verifier=verifier, auth=auth, log_level="CRITICAL"
     )
     tools.add_to(server)
-    app = server.streamable_http_app(json_response=args.json, max_request_body_size=MAX_BODY)
+    if args.sse:
+        app: App = server.sse_app(max_request_body_size=MAX_BODY)
+    else:
+        app = server.streamable_http_app(json_response=args.json, max_request_body_size=MAX_BODY)
     announce({"url": url})
     anyio.run(serve, Door(app, args.only, args.json), listener, tools, verifier)
 

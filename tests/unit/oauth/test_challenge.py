@@ -55,6 +55,10 @@ class Handler(BaseHTTPRequestHandler):
         self.server.seen.append((method, self.headers.get("Mcp-Method")))
         self._answer(self.server.statuses[method])
 
+    def do_GET(self) -> None:
+        self.server.seen.append(("GET", None))
+        self._answer(self.server.statuses.get("GET", 405))
+
     def do_DELETE(self) -> None:
         self.server.seen.append(("DELETE", self.headers.get("Mcp-Session-Id")))
         self._answer(200)
@@ -98,6 +102,11 @@ def test_a_server_that_refuses_at_once_is_asked_once_with_the_headers_of_its_era
 def test_a_server_of_the_legacy_era_is_asked_for_a_session(server: Server, status: int) -> None:
     assert asked(server, server_discover=status, initialize=401) == Challenge("", ("files",))
     assert server.seen == [("server/discover", "server/discover"), ("initialize", None)]
+
+
+def test_a_server_of_the_oldest_transport_is_asked_for_its_stream(server: Server) -> None:
+    assert asked(server, server_discover=405, initialize=405, GET=401) == Challenge("", ("files",))
+    assert [method for method, _ in server.seen] == ["server/discover", "initialize", "GET"]
 
 
 def test_a_server_that_refuses_a_version_in_the_modern_way_is_not_asked_in_the_other(server: Server) -> None:

@@ -130,6 +130,10 @@ class Answer:
         assert self.why, f"answered with {self.status}"
         return self.sent, self.why
 
+    async def ended(self) -> None:
+        """Waits for either end."""
+        await asyncio.wait_for(self._over, PATIENCE)
+
     async def arrived(self, size: int = 0) -> None:
         """Waits for the head and `size` bytes of body."""
         while not self.status or len(self.body) < size:
