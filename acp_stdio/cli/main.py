@@ -24,6 +24,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "install": ("add the entry to a host, such as Claude Desktop", "acp_stdio.cli.install"),
     "uninstall": ("take our entries out of a host again", "acp_stdio.cli.uninstall"),
     "hosts": ("which hosts are supported, and which were found here", "acp_stdio.cli.hosts"),
+    "policy": (
+        "check the rules about calls, explain a decision, try them on cases or the past",
+        "acp_stdio.cli.policy",
+    ),
     "demo": ("the whole story on this computer, no accounts needed", "acp_stdio.cli.demo"),
 }
 """Command to its one line of help and the module that has `add_arguments(parser)` and `run(args)`."""

@@ -113,4 +113,6 @@ class AccessToken:
     """Epoch seconds, from `expires_in` and our clock at the time of the answer."""
     token_type: str = "Bearer"  # noqa: S105  (RFC 6750, not a password)
     claims: dict[str, Any] = field(default_factory=dict[str, Any])
-    """What the trail records: jti, aud, scope, exp, auth_time, sub, azp or client_id."""
+    """All that the token says, verified; the trail records a few of them."""
+    person: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What the ID token says that came with it, verified; empty where none came."""

@@ -1,5 +1,6 @@
 """The relay's desk: the rows of what is on its way, and how each can end."""
 
+from collections.abc import Callable
 from typing import Final
 
 from acp_stdio.catalogue.model import NO_ERA, Catalogue, is_initialize, list_key, speaks
@@ -21,6 +22,10 @@ LIST_WAIT: Final = 1.5
 """Seconds that a list waits for the upstream before the catalogue serves it."""
 
 
+Sieve = Callable[[str, bytes, bool], bytes]
+"""From a list method, its result and whether it came just now, to what the host may see of it. Raises `Failure`."""
+
+
 class Desk:
     """What the relay knows, and the moves that its events are made of."""
 
@@ -33,6 +38,7 @@ class Desk:
         helpers: bool = True,
         call_timeout: float = 230.0,
         patience: float | None = None,
+        sieve: Sieve = lambda _method, result, _live: result,
     ) -> None:
         """With `patience` (seconds, in place of both short waits) only the upstream's own answers count:
         nothing is made up where it gives none."""
@@ -40,6 +46,7 @@ class Desk:
         self.modern = False
         self.strange = not catalogue
         """The host saw no catalogue: it has to be reopened once to see the tools after a sign-in."""
+        self._sieve = sieve
         self._upstream = upstream
         self._catalogue = catalogue
         self._signed_in = signed_in
@@ -167,7 +174,7 @@ class Desk:
         """The list from the catalogue; from nothing, if it may be made up. Empty where neither can be."""
         known = self._catalogue.get(list_key(row.method, row.cursor, modern=self.modern))
         if known is not None:
-            raw = self._list_answer(row, known) or frames.answer(row.id or b"null", known)
+            raw = self._list_answer(row, known, live=False) or frames.answer(row.id or b"null", known)
         elif made_up and not row.cursor:
             raw = frames.answer(row.id or b"null", lists.empty(row.method, helpers=self._helpers, modern=self.modern))
         else:
@@ -176,11 +183,15 @@ class Desk:
         row.move(Phase.SERVED)
         return [ToHost(raw)]
 
-    def _list_answer(self, row: Row, result: bytes) -> bytes | None:
-        if row.method != methods.TOOLS_LIST:
-            return None
-        shown = self._modern_headers.learn(result) if self.modern else result
-        if self._helpers:
+    def _list_answer(self, row: Row, result: bytes, *, live: bool) -> bytes | None:
+        """What the host is shown of a list; None where that is the list as it came."""
+        tools = row.method == methods.TOOLS_LIST
+        shown = self._modern_headers.learn(result) if tools and self.modern else result
+        try:
+            shown = self._sieve(row.method, shown, live)
+        except Failure as failure:
+            return self._refusal(row.id or b"null", row.method, failure, "")
+        if tools and self._helpers:
             shown = lists.with_helpers(shown) or shown
         return None if shown is result else frames.answer(row.id or b"null", shown)
 

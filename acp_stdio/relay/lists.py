@@ -1,5 +1,6 @@
-"""Lists on their way to the host: our two tools are added, nothing else is touched."""
+"""Lists on their way to the host: our two tools are added, what the rules hide is left out."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -35,8 +36,44 @@ class _Named(msgspec.Struct):
     name: str
 
 
+class _Item(msgspec.Struct):
+    name: str = ""
+    uri: str = ""
+    uriTemplate: str = ""
+
+
 _members = msgspec.json.Decoder(dict[str, Raw])
 _names = msgspec.json.Decoder(list[_Named])
+_items = msgspec.json.Decoder(list[Raw])
+_item = msgspec.json.Decoder(_Item)
+
+
+def sifted(method: str, result: bytes, keep: Callable[[str, Raw], bool]) -> bytes:
+    """A list's result without the items that `keep` refuses; the others stay byte for byte.
+
+    `keep` gets the name by which an item is used (a resource's URI, a template's URI template) and the item.
+    What is no list, or no item, as we know it is not shown: nobody could say whether it may be.
+    """
+    member = methods.LISTS[method]
+    try:
+        members = _members.decode(result)
+        items = _items.decode(members[member])
+    except (msgspec.MsgspecError, KeyError, RecursionError):
+        return msgspec.json.encode({member: []})
+    kept = [item for item in items if _kept(member, item, keep)]
+    if len(kept) == len(items):
+        return result
+    members[member] = Raw(b"[" + b",".join(bytes(item) for item in kept) + b"]")
+    return msgspec.json.encode(members)
+
+
+def _kept(member: str, raw: Raw, keep: Callable[[str, Raw], bool]) -> bool:
+    try:
+        item = _item.decode(raw)
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+    name = {"resources": item.uri, "resourceTemplates": item.uriTemplate}.get(member, item.name)
+    return bool(name) and keep(name, raw)
 
 
 def with_helpers(result: Raw | bytes) -> bytes | None:

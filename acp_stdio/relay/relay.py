@@ -93,7 +93,8 @@ class Relay(Remedies):
             row.headers = self._modern_headers.of(frame.method, view, frame.params)
         if frame.method not in methods.UNAUDITED:
             size = len(frame.params) if frame.params is not None else 0  # type: ignore[arg-type]  # Raw has __len__
-            name = view.name or view.uri
+            resource = frame.method.startswith("resources/")
+            name = view.uri or view.name if resource else view.name or view.uri
             row.record = CallRecord(frame.method, name, self.agent.name, self.agent.version, size, view.trace)
         commands = self._send(row, now)
         if row.purpose is Purpose.LIST:
@@ -210,7 +211,7 @@ class Relay(Remedies):
             key = list_key(row.method, row.cursor, modern=self.modern)
             result = bytes(frame.result)
             commands.append(self._learn(key, result))
-            raw = self._list_answer(row, result) or raw
+            raw = self._list_answer(row, result, live=True) or raw
         if not waits:
             return commands
         commands += self._settled(row, answers.outcome_of(frame), "", len(raw))

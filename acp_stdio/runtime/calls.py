@@ -14,6 +14,7 @@ from acp_stdio.audit.trail import Trail
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import AccessToken
 from acp_stdio.relay.commands import CallRecord, EndSession, Headers, OpenStream, Post, Settle
+from acp_stdio.runtime.gate import Gate, Verdict
 from acp_stdio.runtime.keeper import Keeper
 from acp_stdio.tokens.endings import ended_or_changed
 from acp_stdio.upstream.attach import AuthorizedConnector
@@ -61,6 +62,7 @@ class Calls:
         trail: Trail,
         context: Callable[[], Context],
         agent: Callable[[], tuple[str, str]],
+        gate: Gate,
         listener: Listener,
     ) -> None:
         self._connector = connector
@@ -69,7 +71,10 @@ class Calls:
         self._trail = trail
         self._context = context
         self._agent = agent
+        self._gate = gate
         self._listener = listener
+        self._verdicts: dict[int, Verdict] = {}
+        """What the rules said to a call, until its outcome is written."""
         self._live: dict[int, _Call] = {}
         self._intents: dict[int, _Intent] = {}
         self._parted = asyncio.Event()
@@ -126,6 +131,9 @@ class Calls:
         now = time.time()
         intent = self._intents.pop(command.call, None)
         record = self._ended(command, intent, now) if intent else self._denied(command, now)
+        verdict = self._verdicts.pop(command.call, None)
+        if verdict is not None:
+            record |= {"agent": verdict.agent, "policy": verdict.policy}
         try:
             self._trail.append(record)
         except Failure as failure:
@@ -170,6 +178,7 @@ class Calls:
         """Intent, a last look at the session, then the request. Raises `Failure`, with nothing sent."""
         if not self._keeper.still_holds(token):  # else the intent would name another person than the token
             raise ended_or_changed(self._keeper.session())
+        self._gate.use(token)
         if call.record is not None and call.number not in self._intents:
             self._intend(call, call.record, token)
         if not self._keeper.still_holds(token):
@@ -187,9 +196,17 @@ class Calls:
 
     def _intend(self, call: "_Call", about: CallRecord, token: AccessToken) -> None:
         intent = _Intent(record_id(), time.time(), about.trace or _trace(), token, self._context())
+        verdict = self._gate.judge(about, call.body, str((intent.context.user or {}).get("sub", "")))
+        self._verdicts[call.number] = verdict
+        if verdict.refusal is not None:
+            raise verdict.refusal
         record = _record("call.intent", about, intent.context, intent.call, intent.call, intent.trace, intent.started)
-        record["token"] = token_summary(token.claims)
-        self._trail.append(record)
+        record |= {"token": token_summary(token.claims), "agent": verdict.agent, "policy": verdict.policy}
+        try:
+            self._trail.append(record)
+        except Failure:
+            verdict.undo()
+            raise
         self._intents[call.number] = intent
 
     def opened(self, call: "_Call", session_id: str | None) -> None:

@@ -25,6 +25,7 @@ from acp_stdio.relay.commands import (
 )
 from acp_stdio.relay.mind import Mind
 from acp_stdio.runtime.calls import Calls
+from acp_stdio.runtime.gate import Gate
 from acp_stdio.runtime.helper_process import HelperProcess
 from acp_stdio.runtime.keeper import Keeper
 from acp_stdio.runtime.memory import Memory
@@ -75,6 +76,7 @@ class LaneParts:
     """The process's own; all lanes write the same."""
     memory: Memory
     who: Who
+    gate: Gate
 
 
 class Lane:
@@ -85,7 +87,14 @@ class Lane:
         self._parts = parts
         self._loop = asyncio.get_running_loop()
         self._calls = Calls(
-            parts.connector, parts.target, parts.keeper, parts.trail, parts.who.context, lambda: mind.agent, self
+            parts.connector,
+            parts.target,
+            parts.keeper,
+            parts.trail,
+            parts.who.context,
+            lambda: mind.agent,
+            parts.gate,
+            self,
         )
         self._host = host
         self._ticking: asyncio.TimerHandle | None = None
@@ -189,6 +198,7 @@ class Lane:
         if generation == who.generation:
             return
         before, who.generation = who.generation, generation
+        self._parts.gate.use(None)
         now = self._loop.time()
         if before is not None:
             log.info("the sign-in ended or changed")

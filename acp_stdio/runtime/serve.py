@@ -18,6 +18,7 @@ from acp_stdio.catalogue.model import Catalogue
 from acp_stdio.downstream.stdio import Host
 from acp_stdio.errors import Failure
 from acp_stdio.relay.relay import Relay
+from acp_stdio.runtime.gate import Gate
 from acp_stdio.runtime.helper_process import HelperProcess
 from acp_stdio.runtime.helper_tools import HelperTools
 from acp_stdio.runtime.keeper import Keeper
@@ -25,10 +26,12 @@ from acp_stdio.runtime.lane import LaneParts
 from acp_stdio.runtime.live import LiveFile
 from acp_stdio.runtime.log import log_to
 from acp_stdio.runtime.memory import Memory
+from acp_stdio.runtime.observed import executable_of
 from acp_stdio.runtime.prelude import Prelude
 from acp_stdio.runtime.shell import Parts, Shell
 from acp_stdio.runtime.who import Who
 from acp_stdio.settings.model import Settings, UpstreamSettings
+from acp_stdio.settings.policy_files import PolicyFiles
 from acp_stdio.settings.revocations import Revocations
 from acp_stdio.tokens.messages import Request
 from acp_stdio.tokens.sign_ins import SignIn
@@ -60,6 +63,13 @@ def serve(
     """Serves one host until it leaves, a signal comes or the parent dies. Returns the exit code."""
     log = log_to(settings.paths.log)
     stdin, stdout, played = stdio
+    gate = Gate(
+        upstream.name,
+        PolicyFiles(settings.user_file),
+        settings.state_dir,
+        lambda: relay.agent,
+        lambda: executable_of(played.parent),
+    )
     relay = Relay(
         upstream.name,
         catalogue,
@@ -67,6 +77,7 @@ def serve(
         helpers=settings.host.helper_tools and not rehearsal,
         call_timeout=settings.host.call_timeout,
         patience=REHEARSAL_PATIENCE if rehearsal else None,
+        sieve=gate.sieve,
     )
     if played.answered is not None:
         relay.handshake_was_answered(frames.parse(played.answered))
@@ -94,6 +105,7 @@ def serve(
                 trail,
                 Memory(catalogue, catalogue_file, who.is_signed_in),
                 who,
+                gate,
             ),
             Parts(trail, HelperTools(sign_in, mine.identity_dir, options, upstream.name), live),
             lambda line, closed: Host(stdin, stdout, line, closed, played.leftover),

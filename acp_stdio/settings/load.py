@@ -1,12 +1,13 @@
 """From files, environment and command line to one `Settings`, or to every problem at once.
 
 Strongest first: the administrator's managed file, the command line, the environment, the
-user's file, defaults. A key that the managed file sets cannot be changed below it.
+user's file, defaults. A key that the managed file sets cannot be changed below it. `[policy]` tables are
+not laid over each other: each file's is a layer, and a call needs all of them.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from acp_stdio.errors import Failure
 from acp_stdio.settings import checks, managed, sections
@@ -16,6 +17,9 @@ from acp_stdio.settings.revocations import KEY
 from acp_stdio.settings.sources import Entry, Problems, Source, closest, parse
 from acp_stdio.settings.table import UNSUPPORTED, Table
 from acp_stdio.settings.targets import select
+
+if TYPE_CHECKING:
+    from acp_stdio.policy.rules import Policy
 
 EXAMPLE: Final = """\
 version = 1
@@ -28,7 +32,7 @@ client_id = "acp-stdio"
 url = "https://finance.example.com/mcp"
 """
 
-_LATER_TOP: Final = ("policy", "allow_token_export")
+_LATER_TOP: Final = ("allow_token_export",)
 _NAMED: Final = {"upstreams": ("an upstream", "finance"), "identities": ("an identity", "customers")}
 """Tables of tables: what one of them is called in words, and an example's name."""
 _SECTIONS: Final = ("identity", "audit", "network", "storage", "host")
@@ -55,7 +59,7 @@ def load(
     chosen = chosen_file(config, environ)
     problems = Problems()
     user = chosen or paths.config_file
-    sources = _read(managed.PLACE, user, required=chosen is not None, problems=problems)
+    sources = read_sources(managed.PLACE, user, required=chosen is not None, problems=problems)
     profile = profile or environ.get("ACP_STDIO_PROFILE", "") or DEFAULT
     if problem := checks.name(profile):
         problems.say(f"The profile's name {profile!r} {problem}")
@@ -129,13 +133,16 @@ def build(
         audit=sections.audit(tables.get(("audit",), {}), problems),
         host=sections.host(tables.get(("host",), {}), problems),
         revoked=frozenset(revoked),
+        user_file=user,
         config_file=user if any(source.path == user for source in sources) else None,
+        policy=read_policy(sources, problems),
     )
     problems.stop_if_any()
     return settings
 
 
-def _read(place: Path, user: Path, *, required: bool, problems: Problems) -> list[Source]:
+def read_sources(place: Path, user: Path, *, required: bool, problems: Problems) -> list[Source]:
+    """The configuration files that there are, parsed, weakest first; what is wrong with them goes to `problems`."""
     sources: list[Source] = []
     try:
         sources.append(parse(user, _content(user), problems))
@@ -150,6 +157,20 @@ def _read(place: Path, user: Path, *, required: bool, problems: Problems) -> lis
     except (managed.UntrustedError, OSError) as error:
         problems.say(f"the managed configuration cannot be trusted: {error}", place)
     return sources
+
+
+def read_policy(sources: Sequence[Source], problems: Problems) -> "Policy | None":
+    """The rules of all files; None, and nothing imported, where no file has any."""
+    layers = [
+        ("managed" if source.path == managed.PLACE else "user", Entry(source.data["policy"], source, ("policy",)))
+        for source in reversed(sources)
+        if "policy" in source.data
+    ]
+    if not layers:
+        return None
+    from acp_stdio.settings.policy import read
+
+    return read(layers, problems)
 
 
 def _content(path: Path) -> bytes:
@@ -167,10 +188,12 @@ def _merge(sources: Sequence[Source], problems: Problems) -> Tables:
                 _lay(tables, entry, problems)
             elif key in _NAMED:
                 _lay_each(tables, entry, problems)
+            elif key == "policy":
+                continue  # its layers add up instead of replacing each other
             elif key in _LATER_TOP:
                 problems.at(entry, UNSUPPORTED)
             elif isinstance(value, dict):
-                problems.at(entry, f"is not a known table{closest(key, (*_SECTIONS, *_NAMED))}")
+                problems.at(entry, f"is not a known table{closest(key, (*_SECTIONS, *_NAMED, 'policy'))}")
             else:
                 tables[()][key] = entry
     return tables

@@ -6,9 +6,12 @@ error, so that nobody believes in a policy that is not enforced.
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from acp_stdio.settings.paths import Paths
+
+if TYPE_CHECKING:
+    from acp_stdio.policy.rules import Policy
 
 Preset = Literal["generic", "entra", "okta", "auth0", "google", "keycloak", "cognito", "ping"]
 Flow = Literal["browser", "device"]
@@ -125,7 +128,12 @@ class Settings:
     network: NetworkSettings = NetworkSettings()
     audit: AuditSettings = AuditSettings()
     host: HostSettings = HostSettings()
+    user_file: Path = Path()
+    """The user's file, there or not: the command line's, or the platform's."""
     config_file: Path | None = None
+    """The same where it is there."""
+    policy: "Policy | None" = None
+    """The rules about calls as they were read; `run` looks for newer ones before each call (`PolicyFiles`)."""
     identities: dict[str, IdentitySettings] = field(default_factory=dict[str, IdentitySettings])
     """The tables `[identities.NAME]`."""
     revoked: frozenset[str] = frozenset()

@@ -25,14 +25,21 @@ class Source:
     data: dict[str, Any]
 
     def line(self, keys: tuple[str, ...]) -> int:
-        """The line that sets `keys`, else the one that opens the closest table around it, else 0."""
+        """The line that sets `keys`, else the one that opens the closest table around it, else 0.
+
+        The tables of an array have their number, from 1, as a key.
+        """
         table: tuple[str, ...] = ()
+        counted: dict[tuple[str, ...], int] = {}
         closest = 0
         depth = 0
         for number, raw in enumerate(self.text.split("\n"), 1):
             line = raw.strip()
             if header := _HEADER.match(line):
                 table = here = _parts(header[1])
+                if line.startswith("[["):  # of an array: its keys have a number, from 1
+                    counted[table] = counted.get(table, 0) + 1
+                    table = here = (*table, str(counted[table]))
             elif assignment := _ASSIGNMENT.match(line):
                 here = table + _parts(assignment[1])
             else:

@@ -32,6 +32,8 @@ class Table:
 
     def __init__(self, entries: Mapping[str, Entry], problems: Problems, *, documented: tuple[str, ...] = ()) -> None:
         """`documented`: keys of the published format that this version does not act on yet."""
+        self.written = frozenset(entries)
+        """The keys that stand in the file."""
         self._left = dict(entries)
         self._known: set[str] = set()
         self._documented = documented

@@ -88,6 +88,7 @@ def encode_answer(answer: AccessToken | Failure | Sent) -> bytes:
                         "expires_at": answer.expires_at,
                         "token_type": answer.token_type,
                         "claims": answer.claims,
+                        "person": answer.person,
                     }
                 }
             )
@@ -114,6 +115,7 @@ def decode_answer(line: bytes) -> AccessToken | Failure | Sent:
                 expires_at=token["expires_at"],
                 token_type=token["token_type"],
                 claims=token["claims"],
+                person=token["person"],
             )
     except (ValueError, KeyError, TypeError, AttributeError):
         pass  # the line may hold a token, so nothing of it is shown

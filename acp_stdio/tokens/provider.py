@@ -1,5 +1,6 @@
 """The identity provider for one client, put together from the `oauth` room and the claim checks."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
@@ -29,8 +30,10 @@ from acp_stdio.tokens.context import TokenHint
 if TYPE_CHECKING:
     import jwt
 
-_RECORDED: Final = ("jti", "aud", "scope", "scp", "exp", "auth_time", "sub", "azp", "client_id")
-"""The claims that the trail tells about a token; the others stay in it."""
+_OF_THE_TOKEN: Final = frozenset(
+    {"iss", "aud", "azp", "exp", "iat", "nbf", "jti", "nonce", "at_hash", "c_hash", "sid", "scope", "scp", "act"}
+)
+"""Claims of an ID token that are about it and not about the person."""
 
 
 class OAuthProvider:
@@ -89,21 +92,23 @@ class OAuthProvider:
         if session.account is None:
             raise Failure("login_required", "It is not known who is signed in.", "Run `acp-stdio login --force`.")
         account = session.account if session.account.known else None
+        person: dict[str, Any] = {}
         value, expires_at = response.access_token, sent_at + response.expires_in
         match upstream.token_format:
             case "jwt":
-                claims = _recorded(self._access_claims(response, upstream, session, account))
+                claims = self._access_claims(response, upstream, session, account)
+                with contextlib.suppress(Failure):  # the token itself is proven; this only says more of the person
+                    person = self._person(response, account)
             case "opaque":
                 # Nobody here can read it; what comes beside it can still say that it is somebody else's.
-                if response.id_token is not None and account is not None:
-                    self._id_claims(response.id_token, account)
+                person = self._person(response, account)
                 claims = {"format": "opaque", **({"scope": response.scope} if response.scope else {})}
             case "id_token":
                 if response.id_token is None or account is None:
                     raise _no_id_token(upstream)
                 value, found = response.id_token, self._id_claims(response.id_token, account)
                 _check_audience(found, upstream)
-                claims = {"format": "id_token", **_recorded(found)}
+                claims = {"format": "id_token", **found}
                 expires_at = min(found["exp"], sent_at + found["exp"] - found["iat"])
         return AccessToken(
             value=value,
@@ -114,7 +119,15 @@ class OAuthProvider:
             expires_at=expires_at,
             token_type=response.token_type,
             claims=claims,
+            person=person,
         )
+
+    def _person(self, response: TokenResponse, account: Account | None) -> dict[str, Any]:
+        """What an ID token beside the access token says about the person, for the rules; nothing where none came."""
+        if response.id_token is None or account is None:
+            return {}
+        claims = self._id_claims(response.id_token, account)
+        return {name: value for name, value in claims.items() if name not in _OF_THE_TOKEN}
 
     def _access_claims(
         self, response: TokenResponse, upstream: UpstreamSettings, session: Session, account: Account | None
@@ -171,10 +184,6 @@ def origin_of(url: str) -> str:
     parts = urlsplit(url)
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     return f"{parts.scheme}://{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
-
-
-def _recorded(claims: dict[str, Any]) -> dict[str, Any]:
-    return {name: claims[name] for name in _RECORDED if name in claims}
 
 
 def _no_id_token(upstream: UpstreamSettings) -> Failure:

@@ -21,6 +21,7 @@ from acp_stdio.errors import Failure
 from acp_stdio.identity.model import AccessToken, Account, Session
 from acp_stdio.relay.relay import Relay
 from acp_stdio.runtime import keeper as keeper_module
+from acp_stdio.runtime.gate import Gate
 from acp_stdio.runtime.helper_process import HelperProcess
 from acp_stdio.runtime.helper_tools import HelperTools
 from acp_stdio.runtime.keeper import Keeper
@@ -30,6 +31,7 @@ from acp_stdio.runtime.memory import Memory
 from acp_stdio.runtime.shell import Parts, Shell
 from acp_stdio.runtime.who import Who
 from acp_stdio.secrets import Secret
+from acp_stdio.settings.policy_files import PolicyFiles
 from acp_stdio.settings.revocations import Revocations
 from acp_stdio.tokens.endings import ended
 from acp_stdio.tokens.messages import Request
@@ -160,7 +162,8 @@ class Stage:
         loop = asyncio.get_running_loop()
         stdin, self.host_out = os.pipe()
         self.host_in, stdout = os.pipe()
-        relay = Relay("finance", {}, signed_in=True)
+        gate = Gate("finance", PolicyFiles(self.folder / "config.toml"), self.folder, lambda: relay.agent)
+        relay = Relay("finance", {}, signed_in=True, sieve=gate.sieve)
         keeper = Keeper(
             lambda rejected: Request(None, "default", (), "finance", rejected),
             self.session_file,
@@ -177,6 +180,7 @@ class Stage:
             self.trail,
             Memory({}, CatalogueFile(self.folder / "cache", "finance", ORIGIN), lambda: False),
             Who(keeper, "finance"),
+            gate,
         )
         parts = Parts(
             self.trail,

@@ -144,7 +144,7 @@ def test_all_problems_are_told_at_once_with_file_and_line(home: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "line", "says"),
     [
-        ("", "[policy]\ndefault = 'deny'", "policy is not supported by this version: remove it"),
+        ("", "[policy]\ndefault = 'maybe'", "policy.default must be one of allow, deny"),
         ("", "version = 2", "version must be 1"),
         ("", "version = true", "version must be 1"),
         ("", "upstreams = 'finance'", "upstreams must be tables"),

@@ -1,0 +1,175 @@
+"""Where the rules meet a call: asked once before each intent, and for each list."""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from acp_stdio.errors import Failure
+from acp_stdio.identity.model import AccessToken
+from acp_stdio.relay import lists
+from acp_stdio.relay.commands import CallRecord
+from acp_stdio.settings.policy_files import PolicyFiles
+
+if TYPE_CHECKING:
+    from acp_stdio.policy.decide import Decision, Limit
+    from acp_stdio.policy.rules import Agent, Facts, Policy
+    from acp_stdio.runtime.rates import Rates
+
+log = logging.getLogger(__name__)
+
+LISTED_FOR = {
+    "tools/list": "tools/call",
+    "prompts/list": "prompts/get",
+    "resources/list": "resources/read",
+    "resources/templates/list": "resources/read",
+}
+"""What somebody who lists things wants to ask for next."""
+
+
+class Verdict(NamedTuple):
+    """What the rules say to one call."""
+
+    policy: dict[str, Any] | None
+    """For the trail; None where there are no rules."""
+    agent: dict[str, Any]
+    """For the trail."""
+    refusal: Failure | None
+    undo: Callable[[], None]
+    """To be called where the call is refused for another reason after all: then it does not count."""
+
+
+class Gate:
+    """The rules of one upstream, as they are at each call."""
+
+    def __init__(
+        self,
+        upstream: str,
+        files: PolicyFiles,
+        state_dir: Path,
+        agent: Callable[[], tuple[str, str]],
+        executable: Callable[[], str] = lambda: "",
+    ) -> None:
+        """`agent`: name and version that the host gives itself; `executable`: the program that started us, as the
+        system says."""
+        self._upstream = upstream
+        self._files = files
+        self._state_dir = state_dir
+        self._named = agent
+        self._executable = executable
+        self._rates: Rates | None = None
+        self._token: AccessToken | None = None
+        self._claims: Mapping[str, Any] | None = None
+        """What the newest token says; None before there is one."""
+
+    def use(self, token: AccessToken | None) -> None:
+        """The token that is at hand now; None: the sign-in ended or changed."""
+        if token is not self._token:
+            self._token = token
+            self._claims = None if token is None else {**token.person, **token.claims}
+
+    def judge(self, about: CallRecord, body: bytes, person: str) -> Verdict:
+        """Judges the very bytes that are sent if it says so. `person`: whose calls a rate counts together.
+
+        Raises `Failure("configuration_invalid")` where the rules cannot be read.
+        """
+        policy = self._files.current()
+        agent = {"name": about.agent, "version": about.agent_version, "evidence": "self_reported"}
+        if policy is None:
+            return Verdict(None, agent, None, _nothing)
+        from acp_stdio.policy import decide, rules
+
+        facts = self._facts(policy, about, body)
+        agent["evidence"] = rules.evidence(policy.agents, facts.agent)
+        decision = decide.decide(policy, facts)
+        undo = _nothing
+        if decision.allowed and decision.limits:
+            decision, undo = self._counted(decision, person)
+        said = {"rule": decision.rule, "version": policy.version, "decision": "allow" if decision.allowed else "deny"}
+        refusal = None if decision.allowed else _denied(self._upstream, about, decision.message)
+        return Verdict(said, agent, refusal, undo)
+
+    def sieve(self, method: str, result: bytes, live: bool) -> bytes:
+        """A list without what this person may not ask for anyway. See `relay.desk.Sieve`."""
+        policy = self._files.current()
+        if policy is None:
+            return result
+        from acp_stdio.policy.decide import may_be_listed
+        from acp_stdio.policy.rules import Facts
+
+        agent = self._agent(*self._named())
+
+        def keep(name: str, _item: object) -> bool:
+            facts = Facts(self._upstream, LISTED_FOR[method], name, claims=self._claims, agent=agent)
+            return may_be_listed(policy, facts)
+
+        return lists.sifted(method, result, keep)
+
+    def _facts(self, policy: "Policy", about: CallRecord, body: bytes) -> "Facts":
+        from acp_stdio.policy.rules import UNKNOWN, Facts
+
+        arguments = _arguments(body) if policy.reads_arguments else UNKNOWN
+        agent = self._agent(about.agent, about.agent_version)
+        return Facts(self._upstream, about.method, about.tool, arguments, self._claims, agent, clock)
+
+    def _agent(self, name: str, version: str) -> "Agent":
+        from acp_stdio.policy.rules import Agent
+
+        act = (self._claims or {}).get("act")
+        acting = cast("dict[str, Any]", act).get("sub") if isinstance(act, dict) else None
+        return Agent(name, version, self._executable(), acting if isinstance(acting, str) else "")
+
+    def _counted(self, decision: "Decision", person: str) -> "tuple[Decision, Callable[[], None]]":
+        from acp_stdio.policy.decide import Decision
+        from acp_stdio.runtime.rates import Rates
+
+        rates = self._rates = self._rates or Rates(self._state_dir)
+        now = time.time()
+        full: Limit | None = rates.take(decision.limits, person, now)
+        if full is not None:
+            return Decision(False, full.rule.id, full.rule.message or _too_often(full)), _nothing
+        return decision, lambda: rates.give_back(decision.limits, person, now)
+
+
+def _nothing() -> None:
+    """There is nothing to undo."""
+
+
+def _too_often(limit: "Limit") -> str:
+    from acp_stdio.settings.durations import spell
+
+    return f"It may be called {limit.rate.calls} times in {spell(limit.rate.seconds)}. Try again later."
+
+
+def _denied(upstream: str, about: CallRecord, message: str) -> Failure:
+    what = f"{about.tool} of {upstream}" if about.tool else f"{about.method} of {upstream}"
+    why = message or f"`acp-stdio policy why {upstream} {about.tool or about.method}` says which rule it is."
+    return Failure("denied", f"The rules on this computer do not allow {what}.", why)
+
+
+def _arguments(body: bytes) -> Any:
+    """The arguments as they are sent, numbers as they are written; `UNKNOWN` if there is no saying what they are."""
+    from decimal import Decimal
+
+    from acp_stdio.policy.rules import UNKNOWN
+
+    try:
+        params: Any = json.loads(body, parse_float=Decimal).get("params") or {}
+        found: Any = params.get("arguments")
+    except (ValueError, AttributeError, RecursionError):  # ValueError: a number of thousands of digits
+        return UNKNOWN
+    return {} if found is None else found
+
+
+def clock(zone: str) -> tuple[int, int]:
+    """See `policy.rules.Clock`."""
+    if not zone:
+        local = time.localtime()
+        return local.tm_wday, local.tm_hour * 60 + local.tm_min
+    from datetime import datetime
+    from zoneinfo import ZoneInfo
+
+    there = datetime.now(ZoneInfo(zone))
+    return there.weekday(), there.hour * 60 + there.minute

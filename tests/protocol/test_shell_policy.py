@@ -1,0 +1,271 @@
+"""The rules in the whole program: the next call, the lists, the trail, and what a host is told."""
+
+import json
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from acp_stdio.settings import managed
+from tests.kit.host import reason_of, text_of
+from tests.protocol.stage import META, Stage, read_trail
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="watches POSIX pipes on the event loop")
+
+DENY = '[[policy.rules]]\nid = "no-deletes"\neffect = "deny"\ntool = "delete_*"\n'
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    monkeypatch.setattr(managed, "PLACE", tmp_path / "etc" / "config.toml")
+    monkeypatch.setattr(managed, "ADMINISTRATOR", os.getuid())
+    (tmp_path / "etc").mkdir(mode=0o755)
+    return Stage(tmp_path, monkeypatch)
+
+
+def play(stage: Stage, act: Callable[[], Awaitable[None]]) -> None:
+    async def on_stage() -> None:
+        async with stage.running():
+            await act()
+
+    anyio.run(on_stage)
+
+
+def rules(stage: Stage, text: str, *, by_admin: bool = False) -> None:
+    """Replaces a file at once, as an editor does."""
+    path = managed.PLACE if by_admin else stage.folder / "config.toml"
+    draft = path.with_suffix(".new")
+    draft.write_text(text)
+    draft.chmod(0o644)
+    os.replace(draft, path)
+
+
+def decisions(stage: Stage) -> list[tuple[str, Any, Any]]:
+    return [
+        (r["event"], r["policy"] and r["policy"]["rule"], r["policy"] and r["policy"]["decision"])
+        for r in read_trail(stage.trail_dir)
+        if r["event"].startswith("call.")
+    ]
+
+
+def test_a_denied_call_stays_here_and_the_trail_has_the_rule(stage: Stage) -> None:
+    rules(stage, DENY)
+
+    async def act() -> None:
+        stage.give(stage.token())
+        stage.call("delete_all")
+        refused = await stage.read()
+        assert reason_of(refused) == "denied"
+        assert text_of(refused).startswith("Nothing was sent. The rules on this computer do not allow delete_all of")
+        assert "no-deletes" not in text_of(refused), "which rule it is, the person can ask for"
+        stage.call("report")
+        await stage.until(lambda: stage.connector.sent)
+        stage.connector.sent[0].answer()
+        await stage.read()
+
+    play(stage, act)
+    assert decisions(stage) == [
+        ("call.denied", "user/no-deletes", "deny"),
+        ("call.intent", "user/default", "allow"),
+        ("call.outcome", "user/default", "allow"),
+    ]
+    versions = {r["policy"]["version"] for r in read_trail(stage.trail_dir)}
+    assert len(versions) == 1
+    assert versions.pop().startswith("sha256:")
+
+
+def test_without_rules_the_trail_says_that_there_were_none(stage: Stage) -> None:
+    async def act() -> None:
+        stage.give(stage.token())
+        stage.call()
+        await stage.until(lambda: stage.connector.sent)
+
+    play(stage, act)
+    assert decisions(stage) == [("call.intent", None, None), ("call.outcome", None, None)]
+
+
+def test_a_change_of_the_rules_takes_effect_on_the_next_call(stage: Stage) -> None:
+    async def act() -> None:
+        stage.give(stage.token())
+        stage.call("delete_all")
+        await stage.until(lambda: stage.connector.sent)
+        rules(stage, DENY)
+        stage.call("delete_all")
+        assert reason_of(await stage.read()) == "denied"
+        (stage.folder / "config.toml").unlink()
+        stage.call("delete_all")
+        await stage.until(lambda: len(stage.connector.sent) == 2)
+        rules(stage, DENY, by_admin=True)
+        stage.call("delete_all")
+        assert reason_of(await stage.read()) == "denied"
+
+    play(stage, act)
+
+
+@pytest.mark.parametrize(
+    ("text", "mode"),
+    [("[policy", 0o644), ("[policy]\ndefault = 'x'", 0o644), (DENY, 0o666)],
+    ids=["toml", "key", "mode"],
+)
+def test_rules_that_cannot_be_read_or_trusted_let_nothing_pass(stage: Stage, text: str, mode: int) -> None:
+    async def act() -> None:
+        stage.give(stage.token())
+        rules(stage, text, by_admin=True)
+        managed.PLACE.chmod(mode)
+        stage.call("report")
+        refused = await stage.read()
+        assert reason_of(refused) == "configuration_invalid"
+        assert text_of(refused).startswith("Nothing was sent.")
+        assert str(managed.PLACE) in text_of(refused)
+        stage.write({"jsonrpc": "2.0", "id": "l", "method": "tools/list", "params": {"_meta": META}})
+        await stage.until(lambda: stage.connector.sent)
+        answer(stage, {"tools": [{"name": "report", "inputSchema": {}}]})
+        listed = await stage.read()
+        assert (listed["error"]["code"], reason_of(listed)) == (4500, "configuration_invalid")
+        managed.PLACE.unlink()
+        stage.call("report")
+        await stage.until(lambda: len(stage.connector.sent) == 2)
+
+    play(stage, act)
+
+
+def answer(stage: Stage, result: dict[str, Any]) -> None:
+    """The newest request's answer."""
+    sent = stage.connector.sent[-1]
+    frame = {"jsonrpc": "2.0", "id": json.loads(sent.body)["id"], "result": {**result, "resultType": "complete"}}
+    sent.receiver.on_head(200, {"content-type": "application/json"})
+    sent.receiver.on_data(json.dumps(frame).encode())
+    sent.receiver.on_end()
+
+
+@pytest.mark.parametrize(
+    ("method", "member", "rule", "items", "left"),
+    [
+        ("tools/list", "tools", "tool", [{"name": "a"}, {"name": "secret"}], ["a"]),
+        ("prompts/list", "prompts", "prompt", [{"name": "secret"}, {"name": "b"}], ["b"]),
+        ("resources/list", "resources", "resource", [{"uri": "secret", "name": "c"}, {"uri": "c", "name": "c"}], ["c"]),
+        (
+            "resources/templates/list",
+            "resourceTemplates",
+            "resource",
+            [{"uriTemplate": "secret/{x}", "name": "d"}, {"uriTemplate": "d/{x}", "name": "d"}],
+            ["d"],
+        ),
+    ],
+)
+def test_lists_are_cut_by_the_rules_for_calls_also_those_from_memory(
+    stage: Stage, method: str, member: str, rule: str, items: list[dict[str, Any]], left: list[str]
+) -> None:
+    rules(stage, f'[[policy.rules]]\neffect = "deny"\n{rule} = "secret*"\n')
+
+    async def act() -> None:
+        stage.give(stage.token())
+        for times in (1, 2):
+            stage.write({"jsonrpc": "2.0", "id": times, "method": method, "params": {"_meta": META}})
+            await stage.until(lambda times=times: len(stage.connector.sent) == times)
+            if times == 1:
+                answer(stage, {member: items})
+            shown = (await stage.read())["result"][member]  # the second comes from memory: the server is silent
+            assert [item["name"] for item in shown if not item["name"].startswith("acp_")] == left
+
+    play(stage, act)
+
+
+def test_the_person_in_the_token_decides_about_lists_and_calls(stage: Stage) -> None:
+    rules(stage, '[[policy.rules]]\neffect = "deny"\ntool = "pay"\nunless = { groups = ["finance"] }\n')
+
+    async def act(groups: list[str], seen: list[str], sent: int) -> None:
+        stage.give(stage.token(claims={"sub": "alice"}, person={"groups": groups}))
+        stage.write({"jsonrpc": "2.0", "id": "l", "method": "tools/list", "params": {"_meta": META}})
+        await stage.until(lambda: stage.connector.sent)
+        answer(stage, {"tools": [{"name": "pay", "inputSchema": {}}]})
+        tools = (await stage.read())["result"]["tools"]
+        assert [tool["name"] for tool in tools if not tool["name"].startswith("acp_")] == seen
+        stage.call("pay")
+        if sent == 1:
+            assert reason_of(await stage.read()) == "denied"
+        await stage.until(lambda: len(stage.connector.sent) == sent)
+
+    play(stage, lambda: act(["interns"], [], 1))
+    stage.connector.sent.clear()
+    play(stage, lambda: act(["finance"], ["pay"], 2))
+
+
+def test_an_argument_is_judged_as_it_is_sent_and_a_name_that_stands_twice_not_at_all(stage: Stage) -> None:
+    rules(stage, '[[policy.rules]]\neffect = "deny"\ntool = "pay"\nwhen = { args = { amount = { gt = 1000 } } }\n')
+    frame = '{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"pay","arguments":{%s},"_meta":%s}}'
+
+    async def act() -> None:
+        stage.give(stage.token())
+        for number, (arguments, passes) in enumerate(
+            [
+                ('"amount": 1000', True),
+                ('"amount": 1000.00000000000000000001', False),
+                ('"amount": 1e400', False),
+                ('"amount": "1000"', False),
+                ('"amount": 5, "amount": 5000', False),
+                ('"amount": 5, "\\u0061mount": 5000', False),
+                ('"note": 1' + "0" * 5000, False),
+            ]
+        ):
+            before = len(stage.connector.sent)
+            stage.write((frame % (number, arguments, json.dumps(META))).encode())
+            if passes:
+                await stage.until(lambda before=before: len(stage.connector.sent) > before)
+            else:
+                told = await stage.read()
+                assert "error" in told or reason_of(told) == "denied", arguments
+                assert len(stage.connector.sent) == before
+
+    play(stage, act)
+
+
+def test_a_resource_is_judged_by_its_address_whatever_name_stands_beside_it(stage: Stage) -> None:
+    rules(stage, '[[policy.rules]]\neffect = "deny"\nresource = "secret:*"\n')
+
+    async def act() -> None:
+        stage.give(stage.token())
+        params = {"name": "harmless", "uri": "secret:1", "_meta": META}
+        stage.write({"jsonrpc": "2.0", "id": 1, "method": "resources/read", "params": params})
+        told = await stage.read()
+        assert (told["error"]["code"], reason_of(told)) == (4403, "denied")
+
+    play(stage, act)
+    assert stage.connector.sent == []
+
+
+def test_a_rate_counts_what_leaves_and_not_what_is_refused(stage: Stage) -> None:
+    rules(stage, f'{DENY}[[policy.rules]]\nid = "slow"\neffect = "deny"\nrate = "2/1h"\n')
+
+    async def act() -> None:
+        stage.give(stage.token())
+        for tool in ("delete_a", "delete_b", "delete_c"):
+            stage.call(tool)
+            assert reason_of(await stage.read()) == "denied"
+        for number in (1, 2):
+            stage.call("report")
+            await stage.until(lambda number=number: len(stage.connector.sent) == number)
+        stage.call("report")
+        refused = await stage.read()
+        assert text_of(refused).endswith("It may be called 2 times in 1h. Try again later.")
+
+    play(stage, act)
+    assert decisions(stage)[-3][:2] == ("call.denied", "user/slow")
+
+
+def test_a_call_that_the_trail_refused_is_not_counted(stage: Stage) -> None:
+    rules(stage, '[[policy.rules]]\neffect = "deny"\nrate = "1/1h"\n')
+    stage.trail_dir.write_text("a file where the folder should be")
+
+    async def act() -> None:
+        stage.give(stage.token())
+        stage.call()
+        assert reason_of(await stage.read()) == "audit_unavailable"
+        stage.trail_dir.unlink()
+        stage.call()
+        await stage.until(lambda: stage.connector.sent)
+
+    play(stage, act)
