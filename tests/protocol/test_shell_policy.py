@@ -105,29 +105,40 @@ def test_a_change_of_the_rules_takes_effect_on_the_next_call(stage: Stage) -> No
     play(stage, act)
 
 
-@pytest.mark.parametrize(
-    ("text", "mode"),
-    [("[policy", 0o644), ("[policy]\ndefault = 'x'", 0o644), (DENY, 0o666)],
-    ids=["toml", "key", "mode"],
-)
-def test_rules_that_cannot_be_read_or_trusted_let_nothing_pass(stage: Stage, text: str, mode: int) -> None:
+@pytest.mark.parametrize(("text", "by_admin"), [("[policy", False), ("[policy]\ndefault = 'x'", True)])
+def test_rules_that_cannot_be_read_let_nothing_pass(stage: Stage, text: str, by_admin: bool) -> None:
+    path = managed.PLACE if by_admin else stage.folder / "config.toml"
+
     async def act() -> None:
         stage.give(stage.token())
-        rules(stage, text, by_admin=True)
-        managed.PLACE.chmod(mode)
+        rules(stage, text, by_admin=by_admin)
         stage.call("report")
         refused = await stage.read()
         assert reason_of(refused) == "configuration_invalid"
-        assert text_of(refused).startswith("Nothing was sent.")
-        assert str(managed.PLACE) in text_of(refused)
+        assert text_of(refused).startswith("Nothing was sent. The rules about calls cannot be read")
+        assert str(path) in text_of(refused)
         stage.write({"jsonrpc": "2.0", "id": "l", "method": "tools/list", "params": {"_meta": META}})
         await stage.until(lambda: stage.connector.sent)
         answer(stage, {"tools": [{"name": "report", "inputSchema": {}}]})
         listed = await stage.read()
         assert (listed["error"]["code"], reason_of(listed)) == (4500, "configuration_invalid")
-        managed.PLACE.unlink()
+        path.unlink()
         stage.call("report")
         await stage.until(lambda: len(stage.connector.sent) == 2)
+
+    play(stage, act)
+
+
+def test_rules_of_the_administrator_that_others_could_have_written_let_nothing_pass(stage: Stage) -> None:
+    async def act() -> None:
+        stage.give(stage.token())
+        rules(stage, DENY, by_admin=True)
+        managed.PLACE.chmod(0o666)
+        stage.call("report")
+        assert reason_of(await stage.read()) == "configuration_invalid"
+        managed.PLACE.chmod(0o644)
+        stage.call("report")
+        await stage.until(lambda: stage.connector.sent)
 
     play(stage, act)
 
