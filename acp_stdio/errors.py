@@ -17,6 +17,8 @@ EXIT_KEYRING: Final = 6
 EXIT_DENIED: Final = 7
 EXIT_NOT_REVOKED: Final = 8
 EXIT_AUDIT: Final = 9
+EXIT_BACKEND: Final = 10
+"""`check-backend` has found something wrong with a server; nothing is wrong here."""
 EXIT_INTERRUPTED: Final = 130
 
 

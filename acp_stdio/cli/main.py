@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "check the rules about calls, explain a decision, try them on cases or the past",
         "acp_stdio.cli.policy",
     ),
+    "check-backend": ("does this server know who is asking? tries it, and reports", "acp_stdio.cli.check_backend"),
     "demo": ("the whole story on this computer, no accounts needed", "acp_stdio.cli.demo"),
 }
 """Command to its one line of help and the module that has `add_arguments(parser)` and `run(args)`."""
@@ -41,7 +42,7 @@ Puts the signed-in person behind every MCP call that Claude makes.
 _EXIT_CODES = """\
 exit codes: 0 ok, 1 unexpected, 2 usage, 3 configuration, 4 sign-in required, 5 identity provider,
 upstream or network, 6 keyring, 7 denied or cancelled, 8 signed out but not revoked, 9 audit trail,
-130 interrupted"""
+10 the server failed check-backend, 130 interrupted"""
 
 
 def main(argv: list[str]) -> int:

@@ -24,6 +24,7 @@ LEVELS = {
     "relay": 4,
     "login": 5,
     "hosts": 5,
+    "probe": 5,
     "runtime": 6,
     "doctor": 6,
     "cli": 7,
