@@ -186,7 +186,8 @@ def error_answer(raw_id: bytes | None, code: int, message: str, data: dict[str, 
     error: dict[str, Any] = {"code": code, "message": message}
     if data is not None:
         error["data"] = data
-    return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (raw_id or b"null", msgspec.json.encode(error))
+    text = json.dumps(error).encode()  # not msgspec's: a name that is repeated here may hold half of an emoji
+    return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (raw_id or b"null", text)
 
 
 def notification(method: str) -> bytes:

@@ -20,7 +20,7 @@ def members(raw: Raw | bytes | None) -> dict[str, Raw]:
         return _members.decode(raw)
     except msgspec.ValidationError:
         return {}
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return _the_slow_way(bytes(raw))
 
 
@@ -39,7 +39,7 @@ def items(raw: Raw | bytes | None) -> list[Raw]:
     """The items of a JSON array; nothing where it is none."""
     try:
         return _items.decode(raw or b"[]")
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return []
 
 
