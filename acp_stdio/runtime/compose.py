@@ -1,7 +1,9 @@
 """The composition root of `run`: settings in, a program out."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ from acp_stdio.catalogue.file import CatalogueFile
 from acp_stdio.errors import Failure
 from acp_stdio.runtime.arguments import RunArguments
 from acp_stdio.runtime.prelude import Prelude
+from acp_stdio.runtime.served import Served
 from acp_stdio.settings.load import config_files, load
 from acp_stdio.settings.model import Settings, UpstreamSettings
 from acp_stdio.tokens.sign_ins import SignIn
@@ -27,51 +30,59 @@ class Program:
     """Everything that `run` needs, before there is an event loop."""
 
     settings: Settings
-    upstream: UpstreamSettings
     arguments: RunArguments
     argv: list[str]
     rehearsal: bool
 
     def run(self, stdin: int, stdout: int, played: Prelude) -> int:
         """Serves until the host leaves; returns the exit code."""
-        sign_in = SignIn(self.settings, self.upstream)
+        served = [self._serve(upstream) for upstream in self.settings.upstreams.values()]
+        if any(each.revoked for each in served):
+            self._purge()
+        together = self._together() if len(served) > 1 else served[0].catalogue_file
+        files = [str(path) for path in config_files(self.settings.paths, self.settings.config_file)]
+        if not self.rehearsal:
+            ticket.remember(self.argv, os.environ, files, str(together.handshakes))
+
+        from acp_stdio.runtime.serve import serve
+
+        return serve(self.settings, served, together, self.options, (stdin, stdout, played), rehearsal=self.rehearsal)
+
+    def _serve(self, upstream: UpstreamSettings) -> Served:
+        sign_in = SignIn(self.settings, upstream)
         try:
             session = sign_in.current()
         except Failure:  # a damaged file: the handshake and lists are served all the same, and calls say why
             session = None
         signed_in = session is not None and session.signed_in
-        if session is not None and session.account is not None and session.account.key in self.settings.revoked:
-            self._purge()
-            signed_in = False
-        helper = self._start_helper() if signed_in else None  # on the other core, while we import
-        catalogue_file = CatalogueFile(self.settings.cache_dir, self.upstream.name, self.upstream.url)
-        files = [str(path) for path in config_files(self.settings.paths, self.settings.config_file)]
-        if not self.rehearsal:
-            ticket.remember(self.argv, os.environ, files, str(catalogue_file.handshakes))
-
-        from acp_stdio.runtime.serve import serve
-
-        return serve(
-            self.settings,
-            self.upstream,
+        revoked = session is not None and session.account is not None and session.account.key in self.settings.revoked
+        signed_in = signed_in and not revoked
+        request = partial(self._request, upstream.name)
+        file = CatalogueFile(self.settings.cache_dir, upstream.name, upstream.url)
+        return Served(
+            upstream,
             sign_in,
-            {} if self.rehearsal else catalogue_file.load(),
-            catalogue_file,
-            self.request,
-            self.options,
-            helper,
-            (stdin, stdout, played),
-            signed_in=signed_in,
-            rehearsal=self.rehearsal,
+            signed_in,
+            revoked,
+            {} if self.rehearsal else file.load(),
+            file,
+            request,
+            _start_helper(request(None)) if signed_in else None,
         )
 
-    @property
-    def options(self) -> list[str]:
-        """Our options as words, for another command to run under the same configuration."""
-        config = [f"--config={self.arguments.config}"] if self.arguments.config else []
-        return [*config, f"--profile={self.settings.profile}", *self.arguments.targets]
+    def _together(self) -> CatalogueFile:
+        """Where the handshake of all upstreams together is remembered."""
+        which = "\n".join(f"{name} {each.url}" for name, each in self.settings.upstreams.items())
+        return CatalogueFile(self.settings.cache_dir, "together", which)
 
-    def request(self, rejected: str | None) -> "Request":
+    def options(self, upstreams: Sequence[str]) -> list[str]:
+        """Our options as words, for another command to run under the same configuration about these upstreams."""
+        config = [f"--config={self.arguments.config}"] if self.arguments.config else []
+        known = [self.settings.upstreams[name] for name in upstreams]
+        words = [each.url if each.url in self.arguments.targets else each.name for each in known]
+        return [*config, f"--profile={self.settings.profile}", *words]
+
+    def _request(self, upstream: str, rejected: str | None) -> "Request":
         """What a token helper is asked for."""
         from acp_stdio.tokens.messages import Request
 
@@ -79,7 +90,7 @@ class Program:
             config=self.arguments.config,
             profile=self.settings.profile,
             targets=self.arguments.targets,
-            upstream=self.upstream.name,
+            upstream=upstream,
             rejected=rejected,
         )
 
@@ -90,21 +101,22 @@ class Program:
         from acp_stdio.runtime.helper_process import own_command
 
         subprocess.Popen(
-            own_command("logout", "--revoked", "--quiet", *[each for each in self.options if each.startswith("--")]),
+            own_command("logout", "--revoked", "--quiet", *self.options([])),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
 
-    def _start_helper(self) -> "HelperProcess":
-        from acp_stdio.runtime.helper_process import HelperProcess
 
-        return HelperProcess(self.request(None))
+def _start_helper(request: "Request") -> "HelperProcess":
+    from acp_stdio.runtime.helper_process import HelperProcess
+
+    return HelperProcess(request)
 
 
 def compose(arguments: RunArguments, argv: list[str]) -> Program:
-    """Reads the settings and picks the upstream.
+    """Reads the settings and finds the upstreams.
 
     Raises `Failure("configuration_invalid")`.
     """
@@ -114,12 +126,10 @@ def compose(arguments: RunArguments, argv: list[str]) -> Program:
         targets=arguments.targets,
         environ=os.environ,
     )
-    if len(settings.upstreams) != 1:
-        names = ", ".join(sorted(settings.upstreams)) or "none"
+    if not settings.upstreams:
         raise Failure(
             "configuration_invalid",
-            f"This version serves one upstream a process, and the configuration names {names}.",
-            "Name one in the host's entry: `acp-stdio run NAME`.",
+            "The configuration names no upstream, so there is nothing to serve.",
+            "Add a table [upstreams.NAME] with its url.",
         )
-    (upstream,) = settings.upstreams.values()
-    return Program(settings, upstream, arguments, argv, rehearsal=os.environ.get(REHEARSAL) == "1")
+    return Program(settings, arguments, argv, rehearsal=os.environ.get(REHEARSAL) == "1")

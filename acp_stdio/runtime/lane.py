@@ -23,6 +23,7 @@ from acp_stdio.relay.commands import (
     Wake,
     Withdraw,
 )
+from acp_stdio.relay.handshake import Agent
 from acp_stdio.relay.mind import Mind
 from acp_stdio.runtime.calls import Calls
 from acp_stdio.runtime.gate import Gate
@@ -60,6 +61,14 @@ class HostEnd(Protocol):
 
     def stop_helper(self, call: int) -> None:
         """Nobody waits for it any more; nothing happens where none runs."""
+        ...
+
+    def learned(self, command: Learn) -> None:
+        """The lane's memory has something new."""
+        ...
+
+    def signed_in(self) -> None:
+        """Somebody signed in for the lane's upstream; its mind knows."""
         ...
 
 
@@ -107,11 +116,31 @@ class Lane:
             OpenStream: self._calls.open_stream,
             EndSession: self._calls.end_session,
             RunHelper: host.run_helper,
-            Learn: lambda _: parts.memory.learned(),
+            Learn: self._learned,
             Wake: self._wake_up,
         }
 
-    # -- the host ---------------------------------------------------------------------------------
+    # -- the host (`runtime.shell.Front`) ----------------------------------------------------------
+
+    @property
+    def agent(self) -> Agent:
+        """See `Mind.agent`."""
+        return self.mind.agent
+
+    @property
+    def modern(self) -> bool:
+        """See `Mind.modern`."""
+        return self.mind.modern
+
+    @property
+    def strange(self) -> bool:
+        """See `Mind.strange`."""
+        return self.mind.strange
+
+    @property
+    def batches(self) -> bool:
+        """See `Mind.batches`."""
+        return self.mind.batches
 
     def begin(self) -> None:
         """See `Relay.reach_out`."""
@@ -170,6 +199,10 @@ class Lane:
         if self._ticking is None:
             self._ticking = self._loop.call_later(TICK, self._tick_on)
 
+    def _learned(self, command: Learn) -> None:
+        self._parts.memory.learned()
+        self._host.learned(command)
+
     def _wake_up(self, command: Wake) -> None:
         self._loop.call_later(command.seconds, self._tick)
 
@@ -201,16 +234,17 @@ class Lane:
         self._parts.gate.use(None)
         now = self._loop.time()
         if before is not None:
-            log.info("the sign-in ended or changed")
+            log.info("%s: the sign-in ended or changed", self._parts.upstream)
             if generation is None:
                 self._parts.keeper.let_go(session)
             self._parts.memory.forget_if(who.logged_out())
             self._carry_out(self.mind.signed_out(ended_or_changed(session), now, self._calls.has_left))
         if generation is not None:
-            log.info("signed in")
+            log.info("%s: signed in", self._parts.upstream)
             self._carry_out(self.mind.signed_in(now))
+            self._host.signed_in()
 
-    async def close(self) -> HelperProcess | None:
+    async def close(self) -> list[HelperProcess]:
         """Says goodbye and closes the connections, within `GOODBYE` each; returns a token helper that goes on."""
         self._parts.memory.flush()
         helper = self._parts.keeper.close()
@@ -218,4 +252,4 @@ class Lane:
             await self._calls.parted()
         with anyio.move_on_after(GOODBYE):
             await self._parts.connector.aclose()
-        return helper
+        return [] if helper is None else [helper]

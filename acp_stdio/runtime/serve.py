@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -14,27 +14,24 @@ import anyio
 
 from acp_stdio.audit.trail import Trail
 from acp_stdio.catalogue.file import CatalogueFile
-from acp_stdio.catalogue.model import Catalogue
 from acp_stdio.downstream.stdio import Host
 from acp_stdio.errors import Failure
 from acp_stdio.relay.relay import Relay
 from acp_stdio.runtime.gate import Gate
-from acp_stdio.runtime.helper_process import HelperProcess
-from acp_stdio.runtime.helper_tools import HelperTools
 from acp_stdio.runtime.keeper import Keeper
-from acp_stdio.runtime.lane import LaneParts
+from acp_stdio.runtime.lane import HostEnd, Lane, LaneParts
 from acp_stdio.runtime.live import LiveFile
 from acp_stdio.runtime.log import log_to
 from acp_stdio.runtime.memory import Memory
 from acp_stdio.runtime.observed import executable_of
 from acp_stdio.runtime.prelude import Prelude
-from acp_stdio.runtime.shell import Parts, Shell
+from acp_stdio.runtime.served import Served
+from acp_stdio.runtime.several_sign_ins import helper_tools
+from acp_stdio.runtime.shell import Front, Parts, Shell
 from acp_stdio.runtime.who import Who
-from acp_stdio.settings.model import Settings, UpstreamSettings
+from acp_stdio.settings.model import Settings
 from acp_stdio.settings.policy_files import PolicyFiles
 from acp_stdio.settings.revocations import Revocations
-from acp_stdio.tokens.messages import Request
-from acp_stdio.tokens.sign_ins import SignIn
 from acp_stdio.upstream.attach import AuthorizedConnector
 from acp_stdio.upstream.network import reach
 from acp_stdio.upstream.streamable_http import origin_and_target
@@ -48,66 +45,52 @@ REHEARSAL_PATIENCE: Final = 30.0
 
 def serve(
     settings: Settings,
-    upstream: UpstreamSettings,
-    sign_in: SignIn,
-    catalogue: Catalogue,
-    catalogue_file: CatalogueFile,
-    request: Callable[[str | None], Request],
-    options: list[str],
-    helper: HelperProcess | None,
+    served: Sequence[Served],
+    together: CatalogueFile,
+    options: Callable[[Sequence[str]], list[str]],
     stdio: tuple[int, int, Prelude],
     *,
-    signed_in: bool,
     rehearsal: bool,
 ) -> int:
-    """Serves one host until it leaves, a signal comes or the parent dies. Returns the exit code."""
+    """Serves one host until it leaves, a signal comes or the parent dies. Returns the exit code.
+
+    `together`: where the handshakes of all are remembered as one. `options`: our own, as words, about some upstreams.
+    """
     log = log_to(settings.paths.log)
     stdin, stdout, played = stdio
-    gate = Gate(
-        upstream.name,
-        PolicyFiles(settings.user_file),
-        settings.state_dir,
-        lambda: relay.agent,
-        lambda: executable_of(played.parent),
-    )
-    relay = Relay(
-        upstream.name,
-        catalogue,
-        signed_in=signed_in,
-        helpers=settings.host.helper_tools and not rehearsal,
-        call_timeout=settings.host.call_timeout,
-        patience=REHEARSAL_PATIENCE if rehearsal else None,
-        sieve=gate.sieve,
-    )
-    if played.answered is not None:
-        relay.handshake_was_answered(frames.parse(played.answered))
-    live = LiveFile(settings.state_dir, upstream.name)
+    alone = len(served) == 1
+    helpers = settings.host.helper_tools and not rehearsal
+    rules = PolicyFiles(settings.user_file)
+    minds = [
+        _mind(settings, each, rules, played.parent, helpers=helpers and alone, rehearsal=rehearsal) for each in served
+    ]
+    greeted = None if played.answered is None else frames.parse(played.answered)
+    if greeted is not None:
+        for relay, _ in minds:
+            relay.handshake_was_answered(greeted)
+    names = [each.upstream.name for each in served]
+    live = LiveFile(settings.state_dir, ", ".join(names))
 
     async def run() -> str:
         loop = asyncio.get_running_loop()
-        origin, target = origin_and_target(upstream.url)
-        mine = settings.of(upstream)
         trail = Trail(settings.audit_dir)
-
-        def refresh_failed(failure: Failure) -> None:
-            who.refresh_failed(trail, failure)
-
         revoked = Revocations().names
-        keeper = Keeper(request, sign_in, mine.identity.recheck_identity, loop, helper, refresh_failed, revoked)
-        who = Who(keeper, upstream.name)
+        lanes = [
+            (relay, _parts(settings, each, gate, trail, revoked, loop), each.catalogue)
+            for (relay, gate), each in zip(minds, served, strict=True)
+        ]
+
+        def front(host: HostEnd) -> Front:
+            if alone:
+                relay, parts, _ = lanes[0]
+                return Lane(relay, parts, host)
+            from acp_stdio.runtime.lanes import switched
+
+            return switched(names, lanes, together, greeted, host, helpers=helpers)
+
         shell = Shell(
-            relay,
-            LaneParts(
-                upstream.name,
-                target,
-                AuthorizedConnector(reach(upstream, settings.network), origin, upstream.name),
-                keeper,
-                trail,
-                Memory(catalogue, catalogue_file, who.is_signed_in),
-                who,
-                gate,
-            ),
-            Parts(trail, HelperTools(sign_in, mine.identity_dir, options, upstream.name), live),
+            front,
+            Parts(trail, helper_tools(settings, served, options), live),
             lambda line, closed: Host(stdin, stdout, line, closed, played.leftover),
             played.parent,
         )
@@ -118,13 +101,60 @@ def serve(
         return why
 
     live.begin()
-    log.info("serving %s", upstream.name)
+    log.info("serving %s", ", ".join(names))
     try:
         why = anyio.run(run)
         log.info("ended: %s", why)
         return 0
     finally:
         live.end()
+
+
+def _mind(
+    settings: Settings, served: Served, rules: PolicyFiles, parent: int, *, helpers: bool, rehearsal: bool
+) -> tuple[Relay, Gate]:
+    """The relay of one upstream, and the rules that it sieves its lists with and that its calls are judged by."""
+    name = served.upstream.name
+    gate = Gate(name, rules, settings.state_dir, lambda: relay.agent, lambda: executable_of(parent))
+    relay = Relay(
+        name,
+        served.catalogue,
+        signed_in=served.signed_in,
+        helpers=helpers,
+        call_timeout=settings.host.call_timeout,
+        patience=REHEARSAL_PATIENCE if rehearsal else None,
+        sieve=gate.sieve,
+    )
+    return relay, gate
+
+
+def _parts(
+    settings: Settings,
+    served: Served,
+    gate: Gate,
+    trail: Trail,
+    revoked: Callable[[str], bool],
+    loop: asyncio.AbstractEventLoop,
+) -> LaneParts:
+    upstream = served.upstream
+    origin, target = origin_and_target(upstream.url)
+    recheck = settings.of(upstream).identity.recheck_identity
+
+    def refresh_failed(failure: Failure) -> None:
+        who.refresh_failed(trail, failure)
+
+    keeper = Keeper(served.request, served.sign_in, recheck, loop, served.helper, refresh_failed, revoked)
+    who = Who(keeper, upstream.name)
+    return LaneParts(
+        upstream.name,
+        target,
+        AuthorizedConnector(reach(upstream, settings.network), origin, upstream.name),
+        keeper,
+        trail,
+        Memory(served.catalogue, served.catalogue_file, who.is_signed_in),
+        who,
+        gate,
+    )
 
 
 def _leave_within(seconds: float) -> None:

@@ -5,18 +5,20 @@ import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import anyio
 import anyio.abc
 
 from acp_stdio.audit.trail import Trail
 from acp_stdio.downstream.stdio import Host
-from acp_stdio.relay.commands import RunHelper
-from acp_stdio.relay.mind import Mind
+from acp_stdio.relay.commands import Learn, RunHelper
+from acp_stdio.relay.handshake import Agent
+from acp_stdio.runtime.helper_process import HelperProcess
 from acp_stdio.runtime.helper_tools import HelperTools
-from acp_stdio.runtime.lane import GOODBYE, Lane, LaneParts
+from acp_stdio.runtime.lane import GOODBYE, HostEnd
 from acp_stdio.runtime.live import LiveFile
+from acp_stdio.runtime.several_sign_ins import SeveralHelperTools
 from acp_stdio.wire import frames
 
 WATCH: Final = 0.5
@@ -30,15 +32,67 @@ class Parts:
     """What a shell works with; made by `runtime.serve`."""
 
     trail: Trail
-    helper_tools: HelperTools
+    helper_tools: HelperTools | SeveralHelperTools
     live: LiveFile
 
 
-class Shell:
-    """One host and the lane to its upstream, until either end or a signal stops it."""
+class Front(Protocol):
+    """Who serves the host: the lane to the one upstream, or several of them (`runtime.lanes`)."""
 
-    def __init__(self, mind: Mind, lane: LaneParts, parts: Parts, open_host: OpenHost, parent: int) -> None:
-        """`parent`: the process id of who started us."""
+    @property
+    def agent(self) -> Agent:
+        """Who the host says it is."""
+        ...
+
+    @property
+    def modern(self) -> bool:
+        """Which era the host speaks."""
+        ...
+
+    @property
+    def strange(self) -> bool:
+        """Whether the host has never seen what an upstream offers."""
+        ...
+
+    @property
+    def batches(self) -> bool:
+        """Whether the host speaks the one revision of MCP that has JSON-RPC batches."""
+        ...
+
+    def begin(self) -> None:
+        """The event loop runs."""
+        ...
+
+    def host_sent(self, frame: frames.Frame) -> None:
+        """One frame from the host."""
+        ...
+
+    def host_sent_garbage(self, problem: frames.BadFrame) -> None:
+        """A line from the host that is no message."""
+        ...
+
+    def helper_finished(self, call: int, text: str, *, error: bool) -> None:
+        """One of our own tools is done."""
+        ...
+
+    def look_at_session(self) -> None:
+        """A login or logout of another process is to be noticed now."""
+        ...
+
+    def host_left(self) -> None:
+        """The host closed its end."""
+        ...
+
+    async def close(self) -> list[HelperProcess]:
+        """Says goodbye and closes the connections; returns the token helpers that go on."""
+        ...
+
+
+class Shell:
+    """One host and who serves it, until either end or a signal stops it."""
+
+    def __init__(self, front: Callable[[HostEnd], Front], parts: Parts, open_host: OpenHost, parent: int) -> None:
+        """`front`: makes who serves the host, towards which it is given an end. `parent`: who started us, a pid."""
         self._parts = parts
         self._loop = asyncio.get_running_loop()
         self._closed = asyncio.Event()
@@ -46,7 +100,7 @@ class Shell:
         self._parent = parent
         self._host = open_host(self._line, self.stop)
         self.to_host = self._host.send
-        self._lane = Lane(mind, lane, self)
+        self._front = front(self)
         self._helpers: dict[int, anyio.CancelScope] = {}
         self._tasks: anyio.abc.TaskGroup | None = None
 
@@ -56,11 +110,11 @@ class Shell:
             self._tasks = tasks
             watching = self._loop.call_later(WATCH, self._watch)
             self._host.start()
-            self._lane.begin()
+            self._front.begin()
             self._loop.call_soon(self._parts.trail.settle)
             await self._closed.wait()
             watching.cancel()
-            self._lane.host_left()
+            self._front.host_left()
             tasks.cancel_scope.cancel()
         await self._shut_down()
         return self._why
@@ -72,13 +126,13 @@ class Shell:
 
     def _line(self, line: bytes | None) -> None:
         if line is None:
-            self._lane.host_sent_garbage(frames.too_long())
+            self._front.host_sent_garbage(frames.too_long())
             return
-        for message in frames.messages(line, batches=self._lane.mind.batches):
+        for message in frames.messages(line, batches=self._front.batches):
             if isinstance(message, frames.BadFrame):
-                self._lane.host_sent_garbage(message)
+                self._front.host_sent_garbage(message)
             else:
-                self._lane.host_sent(message)
+                self._front.host_sent(message)
 
     # -- our own tools (`runtime.lane.HostEnd`) ----------------------------------------------------------
 
@@ -93,15 +147,22 @@ class Shell:
         if scope is not None:
             scope.cancel()
 
+    def learned(self, command: Learn) -> None:
+        """The lane remembers it; nothing else depends on it."""
+
+    def signed_in(self) -> None:
+        """The lane's mind has told the host."""
+
     async def _helper(self, command: RunHelper) -> None:
-        mind = self._lane.mind
         with anyio.CancelScope() as scope:
             self._helpers[command.call] = scope
             try:
-                text, error = await self._parts.helper_tools.run(command.tool, strange=mind.strange, modern=mind.modern)
+                text, error = await self._parts.helper_tools.run(
+                    command.tool, strange=self._front.strange, modern=self._front.modern
+                )
             finally:
                 self._helpers.pop(command.call, None)
-            self._lane.helper_finished(command.call, text, error=error)
+            self._front.helper_finished(command.call, text, error=error)
 
     # -- the watch, and the end ---------------------------------------------------------------------------
 
@@ -111,14 +172,14 @@ class Shell:
             self.stop("the host died")
         if self._closed.is_set():
             return
-        self._lane.look_at_session()
-        self._parts.live.name_client("/".join(self._lane.mind.agent).strip("/"))
+        self._front.look_at_session()
+        self._parts.live.name_client("/".join(self._front.agent).strip("/"))
         self._loop.call_later(WATCH, self._watch)
 
     async def _shut_down(self) -> None:
-        helper = await self._lane.close()
+        helpers = await self._front.close()
         self._host.close()
         self._parts.trail.close()
-        if helper is not None:
-            with contextlib.suppress(RuntimeError):
+        with contextlib.suppress(RuntimeError), anyio.move_on_after(GOODBYE):
+            for helper in helpers:
                 await anyio.to_thread.run_sync(helper.wait, GOODBYE, abandon_on_cancel=True)

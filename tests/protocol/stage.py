@@ -25,7 +25,7 @@ from acp_stdio.runtime.gate import Gate
 from acp_stdio.runtime.helper_process import HelperProcess
 from acp_stdio.runtime.helper_tools import HelperTools
 from acp_stdio.runtime.keeper import Keeper
-from acp_stdio.runtime.lane import LaneParts
+from acp_stdio.runtime.lane import Lane, LaneParts
 from acp_stdio.runtime.live import LiveFile
 from acp_stdio.runtime.memory import Memory
 from acp_stdio.runtime.shell import Parts, Shell
@@ -187,7 +187,12 @@ class Stage:
             HelperTools(self.session_file, self.folder, [], "finance"),
             LiveFile(self.folder, "finance"),
         )
-        shell = Shell(relay, lane, parts, lambda line, closed: Host(stdin, stdout, line, closed), os.getppid())
+        shell = Shell(
+            lambda host: Lane(relay, lane, host),
+            parts,
+            lambda line, closed: Host(stdin, stdout, line, closed),
+            os.getppid(),
+        )
         with anyio.fail_after(PATIENCE * 2):
             async with anyio.create_task_group() as tasks:
 

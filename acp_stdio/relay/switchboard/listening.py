@@ -17,7 +17,7 @@ from acp_stdio.relay.session import STREAM_RETRY
 from acp_stdio.relay.switchboard.directory import Directory
 from acp_stdio.relay.switchboard.editing import at, in_frame, put, replaced, string
 from acp_stdio.relay.switchboard.moves import Move, ToLane
-from acp_stdio.wire import frames, members, methods
+from acp_stdio.wire import errors, frames, members, methods
 from acp_stdio.wire.frames import Frame
 
 ACKNOWLEDGE: Final = 1.5
@@ -118,7 +118,7 @@ class Listening:
 
     def answered(self, lane: int, frame: Frame, now: float) -> list[Move] | None:
         """An upstream ended its part, or would not begin it; None where the answer belongs to none."""
-        for_good = frame.error is not None and handshake.error_code(frame.error) == frames.METHOD_NOT_FOUND
+        for_good = errors.code_of(frame.error) == frames.METHOD_NOT_FOUND
         return self._ended(lane, frames.id_key(frame.id or b"null"), now, for_good=for_good)
 
     def changed(self, capability: str) -> list[Move]:
