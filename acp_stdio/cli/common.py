@@ -88,11 +88,18 @@ def settings_of(args: argparse.Namespace, *, bare: bool = False) -> Settings:
 def record_event(
     settings: Settings, event: str, account: Account | None, reason: str, out: Output, sign_in: dict[str, Any]
 ) -> None:
-    """Puts a login or logout into the trail, with what was kept or ended. The deed is done by then, so a full
-    disk is only said."""
+    """Puts a login or logout into the trail, with what was kept or ended, and signs it.
+
+    The deed is done by then, so a full disk is only said.
+    """
+    from acp_stdio.tokens.checkpoints import sign_trail
+    from acp_stdio.tokens.context import open_context
+
     about = {"sign_in": sign_in}
     try:
         with Trail(settings.audit_dir) as trail:
             trail.append(event_record(event, user=user_of(account), now=time.time(), reason=reason, about=about))
     except Failure as failure:
         out.warn(f"{failure.message} {failure.advice}")
+    else:
+        out.detail(sign_trail(open_context(settings, may_prompt=False)))

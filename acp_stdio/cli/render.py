@@ -33,7 +33,7 @@ class Output:
 
     def detail(self, text: str) -> None:
         """What only `--verbose` wants to know."""
-        if self.verbose:
+        if self.verbose and text:
             self.warn(text)
 
     def warn(self, text: str) -> None:

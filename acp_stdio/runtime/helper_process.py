@@ -52,14 +52,20 @@ class HelperProcess:
 
     def _serve(self, request: Request) -> None:
         try:
-            self.answer.set_result(self._ask(request))
+            self._ask(request)
         except OSError as e:
-            why = Failure("idp_unreachable", f"The token helper could not be started: {e.strerror}.", "Try again.")
-            self.answer.set_result(why)
+            self._tell(
+                Failure("idp_unreachable", f"The token helper could not be started: {e.strerror}.", "Try again.")
+            )
         except ValueError:  # `leave` closed its input before the request was written
-            self.answer.set_result(no_answer())
+            self._tell(no_answer())
 
-    def _ask(self, request: Request) -> AccessToken | Failure:
+    def _tell(self, answer: AccessToken | Failure) -> None:
+        if not self.answer.done():
+            self.answer.set_result(answer)
+
+    def _ask(self, request: Request) -> None:
+        """Tells the answer as soon as it is there: the process signs the trail's checkpoint after that."""
         with subprocess.Popen(
             own_command("token-helper"),
             stdin=subprocess.PIPE,
@@ -75,14 +81,14 @@ class HelperProcess:
             watchdog.start()
             try:
                 if self._left:
-                    return no_answer()
+                    return self._tell(no_answer())
                 process.stdin.write(encode_request(request))
                 process.stdin.flush()
                 for line in process.stdout:
                     answer = decode_answer(line)
                     if not isinstance(answer, Sent):
-                        return answer
-                return no_answer()
+                        return self._tell(answer)
+                return self._tell(no_answer())
             finally:
                 watchdog.cancel()
                 self._process = None

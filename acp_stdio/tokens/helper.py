@@ -111,9 +111,7 @@ def main(
         request = decode_request(stdin.readline(_MAX_REQUEST))
         reader = _Reader(stdin, leave)
         threading.Thread(target=reader.watch, daemon=True).start()
-        answer = _answer(request, answers, reader)
-        if answer is not None:
-            answers.give(answer)
+        _serve(request, answers, reader)
     except (
         Exception
     ) as error:  # the reader gets a failure with words, the log the place; never the text, which may quote
@@ -126,8 +124,9 @@ def main(
     return 0
 
 
-def _answer(request: Request, answers: _Answers, reader: _Reader) -> AccessToken | Failure | None:
+def _serve(request: Request, answers: _Answers, reader: _Reader) -> None:
     # 150 ms of libraries, loaded only once somebody asks.
+    from acp_stdio.tokens.checkpoints import sign_trail
     from acp_stdio.tokens.context import Cancelled, open_context
     from acp_stdio.tokens.logout import end_access_token
     from acp_stdio.tokens.refresh import obtain_token
@@ -146,22 +145,27 @@ def _answer(request: Request, answers: _Answers, reader: _Reader) -> AccessToken
         )
         upstream = settings.upstreams.get(request.upstream)
         if upstream is None:
-            return Failure("configuration_invalid", f"There is no upstream {request.upstream} any more.")
+            raise Failure("configuration_invalid", f"There is no upstream {request.upstream} any more.")
+        context = open_context(settings_of(settings, upstream), may_prompt=False)
         if request.revoke is not None:
             if reader.spend():
-                end_access_token(open_context(settings_of(settings, upstream), may_prompt=False), request.revoke)
-            return None
-        return obtain_token(
-            open_context(settings_of(settings, upstream), may_prompt=False),
+                end_access_token(context, request.revoke)
+            return
+        token = obtain_token(
+            context,
             upstream,
             rejected=request.rejected,
             cancelled=reader.is_gone,
             on_sent=on_sent,
         )
     except Cancelled:
-        return None
+        return
     except Failure as failure:
-        return failure
+        answers.give(failure)
+        return
+    answers.give(token)
+    if problem := sign_trail(context):  # nobody waits for this
+        sys.stderr.write(f"token-helper: {problem}\n")
 
 
 def run() -> NoReturn:

@@ -28,6 +28,7 @@ REVEALED = {
     "acp_stdio/tokens/messages.py:encode_request": "run hands it back to be ended at the provider after a logout",
     "acp_stdio/tokens/messages.py:fingerprint": "a digest tells which token was refused, without the token",
     "acp_stdio/upstream/attach.py:AuthorizedConnector.request": "THE place where the token goes on a request",
+    "acp_stdio/vault/device_key.py:_read": "the private half becomes a key that can sign, and cannot be printed",
     "acp_stdio/vault/file_vault.py:FileVault.save": "the record is encrypted into the store that the settings name",
     "acp_stdio/vault/keyring_vault.py:KeyringVault.save": "the record goes into the OS keyring",
     "acp_stdio/upstream/proxy.py:open_tunnel": "the proxy's own credential goes to the proxy",
