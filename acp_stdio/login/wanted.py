@@ -67,7 +67,9 @@ def plan(
         parameters = token_request_params(upstream, preset, resource)
         first = parameters if first is None else first
         # What a server asks for is by the book; providers with presets have scopes of their own making.
-        scopes += upstream.scopes or (each.scopes if preset.name == "generic" else ())
+        theirs = upstream.scopes or (each.scopes if preset.name == "generic" else ())
+        # Those of an exchanged token are asked for with the exchange (RFC 8693 section 2.1).
+        scopes += () if upstream.token_request == "exchange" else theirs  # noqa: S105 - a way of asking
         for name, values in audiences.items():
             if name in parameters:
                 values.append(parameters[name])

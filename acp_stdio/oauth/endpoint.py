@@ -112,6 +112,38 @@ def request_token(
     return parse_token_response(answer)
 
 
+_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
+_ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - the name of a kind
+
+
+def exchange(
+    server: AuthorizationServer,
+    http: httpx2.Client,
+    *,
+    client_id: str,
+    subject_token: Secret,
+    params: Mapping[str, str],
+    credential: Credential | None = None,
+) -> TokenResponse:
+    """A token for somebody else in exchange for the person's own (RFC 8693 section 2). Raises `TokenError`.
+
+    `params` says whom it is for, see `presets.exchange_params`.
+    """
+    return request_token(
+        server,
+        http,
+        {
+            **params,
+            "grant_type": _EXCHANGE,
+            "client_id": client_id,
+            "subject_token": subject_token.reveal(),
+            "subject_token_type": _ACCESS_TOKEN,
+            "requested_token_type": _ACCESS_TOKEN,
+        },
+        credential,
+    )
+
+
 _B64TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 """What a Bearer credential is made of (RFC 6750 section 2.1)."""
 

@@ -235,10 +235,16 @@ def token_request_params(upstream: UpstreamSettings, preset: Preset, resource: s
             return {"resource": resource}
         case "audience":
             return {"audience": upstream.audience[0] if upstream.audience else resource}
-        case "omit":
+        case "omit" | "exchange":
             return {}
         case "resource" | "scope":
             return {"scope": " ".join(dict.fromkeys((*upstream.scopes, *preset.steady_scopes)))}
+
+
+def exchange_params(upstream: UpstreamSettings, resource: str) -> dict[str, str]:
+    """What a token exchange asks for (RFC 8693 section 2.1): the server by its written name, else by its URI."""
+    target = {"audience": upstream.audience[0]} if upstream.audience else {"resource": resource}
+    return {**target, **({"scope": " ".join(upstream.scopes)} if upstream.scopes else {})}
 
 
 def expected_audiences(upstream: UpstreamSettings, preset: Preset, resource: str) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ Preset = Literal["generic", "entra", "okta", "auth0", "google", "keycloak", "cog
 Flow = Literal["browser", "device"]
 Transport = Literal["auto", "http", "sse"]
 Principal = Literal["required", "unverified"]
-TokenRequest = Literal["resource", "audience", "scope", "omit"]
+TokenRequest = Literal["resource", "audience", "scope", "exchange", "omit"]
 TokenFormat = Literal["jwt", "opaque", "id_token"]
 StorageBackend = Literal["auto", "secret-service", "macos", "windows", "file"]
 

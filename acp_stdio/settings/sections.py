@@ -130,8 +130,7 @@ def upstream(
     request: TokenRequest = table.word(
         "token_request",
         token_request_default(who.preset),
-        ("resource", "audience", "scope", "omit"),
-        later=("exchange",),
+        ("resource", "audience", "scope", "exchange", "omit"),
     )
     scopes = table.texts("scopes", (), scope)
     _needs(("upstreams", name), entries, ("url", "scopes") if request == "scope" else ("url",), user, problems)

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from urllib.parse import urlsplit
 
@@ -12,12 +13,13 @@ from acp_stdio.identity.model import AccessToken, Account, Session
 from acp_stdio.oauth import endpoint
 from acp_stdio.oauth.cache import PublicCache
 from acp_stdio.oauth.client import Credential
-from acp_stdio.oauth.endpoint import TokenResponse
+from acp_stdio.oauth.endpoint import TokenError, TokenResponse
 from acp_stdio.oauth.http import open_client
 from acp_stdio.oauth.keys import signing_keys
 from acp_stdio.oauth.metadata import AuthorizationServer, discover, end_session_url
 from acp_stdio.oauth.presets import (
     claim_names,
+    exchange_params,
     expected_audiences,
     preset_of,
     purpose_scopes,
@@ -93,6 +95,8 @@ class OAuthProvider:
             raise Failure("login_required", "It is not known who is signed in.", "Run `acp-stdio login --force`.")
         account = session.account if session.account.known else None
         person: dict[str, Any] = {}
+        if upstream.token_request == "exchange":  # noqa: S105 - a way of asking
+            response = self._exchanged(response, upstream, session)
         value, expires_at = response.access_token, sent_at + response.expires_in
         match upstream.token_format:
             case "jwt":
@@ -128,6 +132,29 @@ class OAuthProvider:
             return {}
         claims = self._id_claims(response.id_token, account)
         return {name: value for name, value in claims.items() if name not in _OF_THE_TOKEN}
+
+    def _exchanged(self, response: TokenResponse, upstream: UpstreamSettings, session: Session) -> TokenResponse:
+        """The person's token for us against one for `upstream`, at the same provider. Raises `Failure`."""
+        resource = session.resources.get(upstream.name, upstream.url)
+        try:
+            exchanged = endpoint.exchange(
+                self._server,
+                self._http,
+                client_id=self._client_id,
+                subject_token=response.access_token,
+                params=exchange_params(upstream, resource),
+                credential=self._credential,
+            )
+            return replace(exchanged, id_token=response.id_token)
+        except TokenError as error:
+            if error.kind not in ("misconfigured", "invalid_grant"):
+                raise error.failure() from None
+            raise Failure(  # it says nothing about the sign-in, which has just been renewed
+                "configuration_invalid",
+                f"Your token could not be exchanged for one of {upstream.name}. {error.message}",
+                f"Have {self._client_id} allowed to exchange tokens for it (RFC 8693); most providers let only clients "
+                "with a secret do so, which client_secret_ref names.",
+            ) from None
 
     def _access_claims(
         self, response: TokenResponse, upstream: UpstreamSettings, session: Session, account: Account | None

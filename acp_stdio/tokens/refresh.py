@@ -20,7 +20,7 @@ from acp_stdio.settings.revocations import revoked_failure
 from acp_stdio.tokens.context import Context, Provider
 from acp_stdio.tokens.endings import SIGN_IN, Ending, ended, signed_out
 from acp_stdio.tokens.messages import fingerprint
-from acp_stdio.tokens.sign_ins import serves
+from acp_stdio.tokens.sign_ins import granted_for, missing_scopes
 
 LOCK_TIMEOUT: Final = 20.0
 """Seconds to wait for another process's refresh; longer than one that goes well can take."""
@@ -75,7 +75,9 @@ def _fits(ctx: Context, session: Session, upstream: UpstreamSettings) -> None:
         )
     if session.account is not None and session.account.key in ctx.settings.revoked:
         raise revoked_failure()
-    if not serves(session, upstream):
+    if missing := missing_scopes(session, upstream):
+        raise Failure("login_required", f"You signed in before {upstream.name} needed {' '.join(missing)}.", SIGN_IN)
+    if not granted_for(session, upstream):
         raise Failure("login_required", f"You signed in before {upstream.name} was part of the configuration.", SIGN_IN)
     if session.account is not None and not session.account.known and upstream.principal == "required":
         raise Failure(

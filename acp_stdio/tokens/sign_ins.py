@@ -30,7 +30,7 @@ def settings_of(settings: Settings, upstream: UpstreamSettings) -> Settings:
     mine = settings.of(upstream)
     if mine.identity.issuer:
         return mine
-    found = [(session, each) for each in sign_ins(mine) if (session := _peek(each)) and serves(session, upstream)]
+    found = [(session, each) for each in sign_ins(mine) if (session := _peek(each)) and granted_for(session, upstream)]
     # A server may have gone over to another issuer: the newest sign-in for it counts.
     newest = max(found, key=lambda one: (one[0].signed_in, one[0].obtained_at), default=None)
     return newest[1] if newest else replace(mine, issuer_dir="")
@@ -84,7 +84,19 @@ def at_issuer(settings: Settings, issuer: str) -> Settings:
 
 
 def serves(session: Session | None, upstream: UpstreamSettings) -> bool:
-    """Whether that sign-in was granted for `upstream`."""
+    """Whether that sign-in was granted for all that `upstream` needs now."""
+    return granted_for(session, upstream) and not missing_scopes(session, upstream)
+
+
+def missing_scopes(session: Session | None, upstream: UpstreamSettings) -> tuple[str, ...]:
+    """What `upstream` needs and nobody asked for when the person signed in. Exchanged tokens have their own."""
+    if session is None or upstream.token_request == "exchange":  # noqa: S105 - a way of asking
+        return ()
+    return tuple(scope for scope in upstream.scopes if scope not in session.scopes)
+
+
+def granted_for(session: Session | None, upstream: UpstreamSettings) -> bool:
+    """Whether that sign-in is the one for `upstream`."""
     resource = session.resources.get(upstream.name) if session is not None else None
     return resource is not None and covers(resource, upstream.url)
 
@@ -112,7 +124,8 @@ class SignIn:
         Where the issuer is discovered and this session is not for the upstream, another one is looked for.
         """
         session = self._file.current()
-        if self._discovered and not (session is not None and session.signed_in and serves(session, self._upstream)):
+        fits = session is not None and session.signed_in and granted_for(session, self._upstream)
+        if self._discovered and not fits:
             found = self._found()
             if found.path != self._file.path:
                 self._file = found

@@ -23,7 +23,7 @@ from jwt.algorithms import RSAAlgorithm
 
 TokenLie = Literal[
     "wrong_iss", "wrong_aud", "bad_nonce", "alg_none", "alg_hs256", "foreign_kid", "foreign_key", "other_account",
-    "expired",
+    "expired", "withdrawn_key",
 ]  # fmt: skip
 RedirectLie = Literal["wrong_iss", "missing_iss", "iss_twice", "wrong_state", "wrong_iss_error"]
 DEVICE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
@@ -67,6 +67,10 @@ class ScriptedIdp:
     forge_redirect: RedirectLie | None = None
     token_user: str = ""
     """Whose access tokens are issued, whoever signed in."""
+    key: str = "good"
+    """The kid of the key that signs, and is published."""
+    clock_offset: int = 0
+    """Seconds by which the provider's clock is ahead of ours."""
     disabled: set[str] = field(default_factory=set[str])
     requests: list[tuple[str, Form]] = field(default_factory=list[tuple[str, Form]])
     """Path and parameters of every request to an endpoint, oldest first."""
@@ -260,9 +264,9 @@ class ScriptedIdp:
         return {}
 
     def _sign(self, claims: dict[str, Any], lie: TokenLie | None) -> str:
-        now = int(time.time())
+        now = int(time.time()) + self.clock_offset
         claims = {"iss": self.issuer, "iat": now, "exp": now + self.access_ttl, "jti": secrets.token_hex(8), **claims}
-        kid, key, algorithm = "good", _key("good"), "RS256"
+        kid, key, algorithm = self.key, _key(self.key), "RS256"
         match lie:
             case "wrong_iss":
                 claims["iss"] = "https://evil.example"
@@ -276,6 +280,8 @@ class ScriptedIdp:
                 claims |= {"iat": now - 7200, "exp": now - 3600}
             case "foreign_kid":
                 kid, key = "foreign", _key("foreign")
+            case "withdrawn_key":
+                kid, key = "good", _key("good")
             case "foreign_key":
                 key = _key("foreign")
             case "alg_none":
@@ -294,8 +300,8 @@ class ScriptedIdp:
         return token
 
     def _public_key(self) -> dict[str, Any]:
-        jwk: dict[str, Any] = json.loads(RSAAlgorithm.to_jwk(_key("good").public_key()))
-        return {**jwk, "kid": "good", "use": "sig"}
+        jwk: dict[str, Any] = json.loads(RSAAlgorithm.to_jwk(_key(self.key).public_key()))
+        return {**jwk, "kid": self.key, "use": "sig"}
 
     def _secret(self) -> str:
         value = secrets.token_urlsafe(24)
