@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import httpx2
 
@@ -24,6 +24,7 @@ from acp_stdio.oauth.keys import signing_keys
 from acp_stdio.oauth.metadata import AuthorizationServer
 from acp_stdio.oauth.presets import authorize_params, claim_names, preset_of
 from acp_stdio.oauth.upstream import Described
+from acp_stdio.oauth.user_endpoint import user_claims
 from acp_stdio.secrets import Secret
 from acp_stdio.settings.model import Flow, Settings
 from acp_stdio.settings.revocations import revoked_failure
@@ -156,10 +157,27 @@ def _account(
     granted: Granted,
 ) -> Account:
     identity, response = settings.identity, granted.response
-    if response.id_token is None:
-        return _nobody_known(settings, server, wanted)
     names = claim_names(identity)
-    claims = verify_id_token(
+    if response.id_token is None and not server.user_endpoint:
+        return _nobody_known(settings, server, wanted)
+    if response.id_token is None:
+        claims = user_claims(server, http, response.access_token)
+    else:
+        claims = _proven_claims(settings, http, server, client, granted)
+    check_required_account(claims, identity.require_account, names)
+    # The session is the configured issuer's, also where its tokens name an alias of it.
+    account = replace(account_from_claims(claims, names), issuer=server.issuer)
+    if account.key in settings.revoked:
+        raise revoked_failure()
+    return account
+
+
+def _proven_claims(
+    settings: Settings, http: httpx2.Client, server: AuthorizationServer, client: Client, granted: Granted
+) -> dict[str, Any]:
+    response = granted.response
+    assert response.id_token is not None
+    return verify_id_token(
         response.id_token,
         keys=signing_keys(server.jwks_uri, http, response.id_token, PublicCache(settings.cache_dir)),
         issuers=server.token_issuers,
@@ -169,12 +187,6 @@ def _account(
         algorithms=server.signing_algorithms,
         access_token=response.access_token,
     )
-    check_required_account(claims, identity.require_account, names)
-    # The session is the configured issuer's, also where its tokens name an alias of it.
-    account = replace(account_from_claims(claims, names), issuer=server.issuer)
-    if account.key in settings.revoked:
-        raise revoked_failure()
-    return account
 
 
 def _nobody_known(settings: Settings, server: AuthorizationServer, wanted: Wanted) -> Account:

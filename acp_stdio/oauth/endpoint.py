@@ -199,13 +199,17 @@ def revoke(
     return "unsupported" if error == "unsupported_token_type" else "failed"
 
 
+_SPENT: Final = ("invalid_grant", "bad_refresh_token", "bad_verification_code")
+"""RFC 6749 section 5.2, and GitHub's own two (docs.github.com, troubleshooting access token requests)."""
+
+
 def _refused(status: int, document: Mapping[str, Any]) -> TokenError:
     error = plain(document["error"], 60)
     description = plain(str(document.get("error_description") or ""))
     kind: TokenErrorKind = "misconfigured"
     if status >= 500 or status == 429 or error in _TEMPORARY:
         kind = "transient"
-    elif error == "invalid_grant":
+    elif error in _SPENT:
         kind = "invalid_grant"
     said = f"{error}: {description}" if description else error
     return TokenError(kind, f"The identity provider refused ({said}).", error=error, description=description)

@@ -113,6 +113,19 @@ _TABLE: Final = (
         "Keycloak does not know this client in this realm",
         "Correct `client_id`, or the realm in `issuer`; a confidential client needs `client_secret_ref`.",
     ),
+    # docs.github.com/apps/oauth-apps/maintaining-oauth-apps: troubleshooting-oauth-app-access-token-request-errors.
+    _Row(
+        r"incorrect_client_credentials",
+        "configuration_invalid",
+        "GitHub does not accept this client and its secret",
+        "Correct `client_id`, which begins with Iv, and what `client_secret_ref` names.",
+    ),
+    _Row(
+        r"unverified_user_email",
+        "denied",
+        "GitHub wants your e-mail address verified first",
+        "Verify it in GitHub's settings, then run `acp-stdio login`.",
+    ),
     # RFC 6749 section 5.2.
     _Row(
         r"^invalid_client\b",

@@ -34,6 +34,8 @@ class AuthorizationServer:
     revocation_endpoint: str | None = None
     introspection_endpoint: str | None = None
     end_session_endpoint: str | None = None
+    user_endpoint: str = ""
+    """Where a provider without ID tokens says whose an access token is."""
     pkce_methods: tuple[str, ...] = ()
     iss_parameter_supported: bool = False
     """RFC 9207: the redirect then must carry `iss`."""
@@ -64,6 +66,8 @@ def discover(issuer: str, preset: Preset, http: httpx2.Client, cache: PublicCach
     where there is one that must not be used (another issuer, no PKCE, an endpoint without https).
     """
     now = time.time()
+    if (document := preset.metadata(issuer)) is not None:
+        return parse_metadata(document, issuer, preset)
     if cache is not None and (known := cache.load(issuer, max_age=METADATA_MAX_AGE, now=now)):
         return parse_metadata(known, issuer, preset)
     document = _fetch(issuer, http)
@@ -98,6 +102,7 @@ def parse_metadata(document: dict[str, Any], issuer: str, preset: Preset) -> Aut
         revocation_endpoint=_endpoint(document, "revocation_endpoint", issuer),
         introspection_endpoint=_endpoint(document, "introspection_endpoint", issuer),
         end_session_endpoint=_endpoint(document, "end_session_endpoint", issuer),
+        user_endpoint=(_endpoint(document, "user_endpoint", issuer) or "") if preset.endpoints else "",
         pkce_methods=methods,
         iss_parameter_supported=document.get("authorization_response_iss_parameter_supported") is True,
         signing_algorithms=_texts(document, "id_token_signing_alg_values_supported"),

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from acp_stdio.errors import Failure
@@ -52,8 +52,21 @@ class Preset:
     """Scopes name their resource: `api://app/scope` or `…/.default`."""
     steady_scopes: tuple[str, ...] = ()
     """Repeated whenever scopes are sent, or the answer lacks the ID or refresh token."""
+    endpoints: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Metadata of a provider that publishes none; `{issuer}`, `{origin}` and `{api}` stand for its addresses."""
     deviations: tuple[str, ...] = ()
     """In words, for logs and `status`."""
+
+    def metadata(self, issuer: str) -> dict[str, Any] | None:
+        """What `issuer` would publish; None where it does so itself."""
+        if not self.endpoints:
+            return None
+        parts = urlsplit(issuer)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        api = "https://api.github.com" if origin == "https://github.com" else f"{origin}/api/v3"
+        places = {"issuer": issuer, "origin": origin, "api": api}
+        found = {name: where.format_map(places) for name, where in self.endpoints.items()}
+        return {"issuer": issuer, **found, "token_endpoint_auth_methods_supported": ["client_secret_post", "none"]}
 
     def tenant(self, issuer: str) -> str:
         """The tenant that `issuer` names, or nothing."""
@@ -191,8 +204,29 @@ PING: Final = Preset(
     ),
 )
 
+# docs.github.com/apps/creating-github-apps/authenticating-with-a-github-app: generating-a-user-access-token-for-a-
+# github-app (endpoints, PKCE, device flow), refreshing-user-access-tokens (both old tokens end at once).
+GITHUB: Final = Preset(
+    "github",
+    sends_resource=False,
+    pkce_unadvertised=True,
+    chooses_account=True,
+    endpoints={
+        "authorization_endpoint": "{issuer}/authorize",
+        "token_endpoint": "{issuer}/access_token",
+        "device_authorization_endpoint": "{origin}/login/device/code",
+        "user_endpoint": "{api}/user",
+    },
+    deviations=(
+        "no OpenID Connect: GET /user tells who signed in, and is asked again with each new token",
+        "tokens cannot be read and are good for all of GitHub: they go to the origin of the settings alone",
+        "a renewal ends the access tokens of the other processes, which renew theirs at the next call",
+        "sign-out cannot be told to the provider: it has no revocation endpoint (RFC 7009)",
+    ),
+)
+
 PRESETS: Final[Mapping[str, Preset]] = {
-    preset.name: preset for preset in (GENERIC, ENTRA, OKTA, AUTH0, GOOGLE, KEYCLOAK, COGNITO, PING)
+    preset.name: preset for preset in (GENERIC, ENTRA, OKTA, AUTH0, GOOGLE, KEYCLOAK, COGNITO, PING, GITHUB)
 }
 
 

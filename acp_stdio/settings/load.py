@@ -121,6 +121,7 @@ def build(
     }
     for name, entries in written.items():
         sections.needs_openid(entries, [each for each in upstreams.values() if each.identity == name], problems)
+        sections.one_origin(identities[name], upstreams.values(), user, problems)
     who = identities.pop(DEFAULT)
     settings = Settings(
         identity=who,

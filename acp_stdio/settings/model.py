@@ -13,7 +13,7 @@ from acp_stdio.settings.paths import Paths
 if TYPE_CHECKING:
     from acp_stdio.policy.rules import Policy
 
-Preset = Literal["generic", "entra", "okta", "auth0", "google", "keycloak", "cognito", "ping"]
+Preset = Literal["generic", "entra", "okta", "auth0", "google", "keycloak", "cognito", "ping", "github"]
 Flow = Literal["browser", "device"]
 Transport = Literal["auto", "http", "sse"]
 Principal = Literal["required", "unverified"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlsplit
 
-from acp_stdio.settings.model import IdentitySettings, Preset, TokenRequest
+from acp_stdio.settings.model import IdentitySettings, Preset, TokenFormat, TokenRequest
 
 _GENERIC: Final = IdentitySettings("", "")
 _PEOPLE: Final = ("openid", "profile", "email")
@@ -23,6 +23,7 @@ class _Defaults:
     user_key: tuple[str, ...] = _GENERIC.user_key
     user_label: tuple[str, ...] = _GENERIC.user_label
     token_request: TokenRequest = "scope"  # noqa: S105 - how it is asked for, not a token
+    token_format: TokenFormat = "jwt"  # noqa: S105 - its kind, not a token
 
 
 _DEFAULTS: Final[Mapping[Preset, _Defaults]] = {
@@ -45,6 +46,13 @@ _DEFAULTS: Final[Mapping[Preset, _Defaults]] = {
     ),
     # PingOne issues refresh tokens by the application's grant type, not by a scope.
     "ping": _Defaults(_PEOPLE, token_request="omit"),  # noqa: S106 - how it is asked for
+    # A GitHub App's user tokens have no scopes: the App's permissions and the person's own decide.
+    "github": _Defaults(
+        (),
+        user_label=("preferred_username", "email", "sub"),
+        token_request="omit",  # noqa: S106 - how it is asked for
+        token_format="opaque",  # noqa: S106 - its kind, not a token
+    ),
 }
 PRESETS: Final[tuple[Preset, ...]] = tuple(_DEFAULTS)
 
@@ -70,6 +78,11 @@ def token_request_default(preset: Preset) -> TokenRequest:
     return _DEFAULTS[preset].token_request
 
 
+def token_format_default(preset: Preset) -> TokenFormat:
+    """What the provider's access tokens are."""
+    return _DEFAULTS[preset].token_format
+
+
 def entra_scope(scope: str) -> str:
     """The problem with a scope that Entra would look up in Microsoft Graph (AADSTS650053)."""
     if "/" in scope:
@@ -90,6 +103,8 @@ def issuer_problem(issuer: str, preset: Preset) -> str:
             return "must end with /, as Auth0 writes its issuers"
         case "keycloak" if "/realms/" not in parts.path:
             return "must name the realm: https://HOST/realms/REALM"
+        case "github" if not parts.path.endswith("/login/oauth"):
+            return "must be https://github.com/login/oauth, or the same on your company's own GitHub"
         case "cognito" if (parts.hostname or "").endswith(".amazoncognito.com"):
             return (
                 "is the domain of the sign-in page; the issuer is the user pool, "

@@ -26,13 +26,13 @@ from acp_stdio.settings.presets import (
     entra_scope,
     identity_defaults,
     issuer_problem,
+    token_format_default,
     token_request_default,
 )
 from acp_stdio.settings.sources import Entry, Problems
 from acp_stdio.settings.table import Table
 
 # What the published format has and this version does not act on yet.
-_LATER_PRESETS: Final = ("github",)
 _LATER_UPSTREAM: Final = ("command", "args", "env", "assertion")
 _LATER_AUDIT: Final = ("arguments", "survives", "retention", "otlp", "deliver", "max_backlog")
 
@@ -49,7 +49,7 @@ def identity(entries: Entries | None, problems: Problems, name: str = DEFAULT) -
         plain = replace(identity_defaults("generic"), scopes=())
         return replace(plain, origins=_origins({}, plain))
     table = Table(entries, problems)
-    preset: Preset = table.word("preset", "generic", PRESETS, later=_LATER_PRESETS)
+    preset: Preset = table.word("preset", "generic", PRESETS)
     default = identity_defaults(preset)
     identity = IdentitySettings(
         issuer=table.text("issuer", "", checks.issuer),
@@ -92,6 +92,16 @@ def _origins(entries: Mapping[str, Entry], identity: IdentitySettings) -> dict[s
             preset = getattr(default, key) != getattr(plain, key)
             found[key] = f"preset {identity.preset}" if preset else "default"
     return found
+
+
+def one_origin(who: IdentitySettings, upstreams: Iterable[UpstreamSettings], user: Path, problems: Problems) -> None:
+    """Notes upstreams on several origins, where a token says nothing of whom it is for: it is bound to one."""
+    mine = [each for each in upstreams if each.identity == who.name and each.url]
+    if who.preset == "github" and any(not checks.same_origin(each.url, mine[0].url) for each in mine):
+        names = ", ".join(each.name for each in mine)
+        problems.say(
+            f"{names} are on several origins, and GitHub's tokens are good everywhere: one identity each", user
+        )
 
 
 def needs_openid(entries: Entries | None, upstreams: Iterable[UpstreamSettings], problems: Problems) -> None:
@@ -138,7 +148,8 @@ def upstream(
         problems.at(entries["scopes"], "must not be empty: the scope says which API the token is for")
     audience = table.texts("audience", (), checks.filled, single=True)
     principal: Principal = table.word("principal", "required", ("required", "unverified"))
-    token_format: TokenFormat = table.word("token_format", "jwt", ("jwt", "opaque", "id_token"))
+    default_format = token_format_default(who.preset)
+    token_format: TokenFormat = table.word("token_format", default_format, ("jwt", "opaque", "id_token"))
     if token_format == "opaque" and "audience" in entries:  # noqa: S105 - its kind, not a token
         problems.at(entries["audience"], 'says nothing about a token that cannot be read (token_format = "opaque")')
     table.finish()

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from acp_stdio.settings import checks
 from acp_stdio.settings.model import IdentitySettings, UpstreamSettings
-from acp_stdio.settings.presets import token_request_default
+from acp_stdio.settings.presets import token_format_default, token_request_default
 from acp_stdio.settings.sources import Problems, closest
 
 Upstreams = dict[str, UpstreamSettings]
@@ -44,7 +44,9 @@ def _from_url(
     request = token_request_default(identity.preset)
     if request == "scope":
         problems.say(f"{url} needs a table [upstreams.NAME] with scopes: preset = {identity.preset!r} asks by scope")
-    return UpstreamSettings(name=name_of(url, taken), url=url, token_request=request)
+    return UpstreamSettings(
+        name=name_of(url, taken), url=url, token_request=request, token_format=token_format_default(identity.preset)
+    )
 
 
 def name_of(url: str, taken: Mapping[str, object]) -> str:

@@ -25,6 +25,7 @@ from acp_stdio.oauth.presets import (
     purpose_scopes,
     token_request_params,
 )
+from acp_stdio.oauth.user_endpoint import user_claims
 from acp_stdio.secrets import Secret
 from acp_stdio.settings.model import Settings, UpstreamSettings
 from acp_stdio.tokens.context import TokenHint
@@ -127,10 +128,16 @@ class OAuthProvider:
         )
 
     def _person(self, response: TokenResponse, account: Account | None) -> dict[str, Any]:
-        """What an ID token beside the access token says about the person, for the rules; nothing where none came."""
-        if response.id_token is None or account is None:
+        """What an ID token beside the access token, or the provider itself, says about the person, for the rules."""
+        if account is None:
             return {}
-        claims = self._id_claims(response.id_token, account)
+        if response.id_token is not None:
+            claims = self._id_claims(response.id_token, account)
+        elif self._server.user_endpoint:
+            claims = user_claims(self._server, self._http, response.access_token)
+            check_same_person(claims, account, claim_names(self._identity))
+        else:
+            return {}
         return {name: value for name, value in claims.items() if name not in _OF_THE_TOKEN}
 
     def _exchanged(self, response: TokenResponse, upstream: UpstreamSettings, session: Session) -> TokenResponse:

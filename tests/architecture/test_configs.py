@@ -34,7 +34,8 @@ def test_the_guide_has_a_configuration_for_each_preset(tmp_path: Path, monkeypat
         example.write_text(text, encoding="utf-8")
         found = load(config=example, environ={"ACP_STDIO_HOME": str(tmp_path)})
         check_identity(found.identity)
-        check_scopes(found.upstreams["finance"], preset_of(found.identity))
+        (upstream,) = found.upstreams.values()
+        check_scopes(upstream, preset_of(found.identity))
         shown.add(found.identity.preset)
     assert shown == set(PRESETS) - {path.stem for path in EXAMPLES}
 

@@ -20,6 +20,8 @@ REVEALED = {
     "acp_stdio/oauth/endpoint.py:refresh": "the refresh token goes to the token endpoint",
     "acp_stdio/oauth/endpoint.py:revoke": "the token goes to the revocation endpoint",
     "acp_stdio/oauth/keys.py:_has_key_of": "the JWT's header names its key",
+    "acp_stdio/oauth/endpoint.py:exchange": "the person's own token goes to the token endpoint for another",
+    "acp_stdio/oauth/user_endpoint.py:user_claims": "a provider without ID tokens is asked whose its token is",
     "acp_stdio/probe/forge.py:algorithm_of": "the header of a token names its algorithm",
     "acp_stdio/probe/forge.py:forgeries": "forged tokens are made of the person's own, for the server it is for",
     "acp_stdio/probe/scrub.py:holds": "a server's log is searched for the token",
@@ -36,7 +38,9 @@ REVEALED = {
 """`FILE:FUNCTION` of each call of `Secret.reveal`, and what the secret is needed for there."""
 
 ATTACHED = "acp_stdio/upstream/attach.py"
-"""The one file that puts a token on a request."""
+"""The one file that puts a token on a request to a server."""
+WHOSE = "acp_stdio/oauth/user_endpoint.py"
+"""The one that shows a provider its own token."""
 
 
 def functions(node: ast.AST, name: str = "") -> Iterator[tuple[str, ast.AST]]:
@@ -90,7 +94,7 @@ def test_the_authorization_header_is_built_in_one_file() -> None:
     """Servers read it, on the far side (the kit for them, the demo); nothing else of ours may even name it."""
     far_side = {"demo", "backend"}
     found = {shown(path) for path in modules() if headers(tree(path)) and not far_side & set(Path(shown(path)).parts)}
-    assert found == {ATTACHED}
+    assert found == {ATTACHED, WHOSE}
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from jwt.algorithms import RSAAlgorithm
 
 TokenLie = Literal[
     "wrong_iss", "wrong_aud", "bad_nonce", "alg_none", "alg_hs256", "foreign_kid", "foreign_key", "other_account",
-    "expired", "withdrawn_key",
+    "expired",
 ]  # fmt: skip
 RedirectLie = Literal["wrong_iss", "missing_iss", "iss_twice", "wrong_state", "wrong_iss_error"]
 DEVICE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
@@ -68,7 +68,8 @@ class ScriptedIdp:
     token_user: str = ""
     """Whose access tokens are issued, whoever signed in."""
     key: str = "good"
-    """The kid of the key that signs, and is published."""
+    """The kid of the key that is published, and signs unless `signs_with` names another."""
+    signs_with: str = ""
     clock_offset: int = 0
     """Seconds by which the provider's clock is ahead of ours."""
     disabled: set[str] = field(default_factory=set[str])
@@ -266,7 +267,8 @@ class ScriptedIdp:
     def _sign(self, claims: dict[str, Any], lie: TokenLie | None) -> str:
         now = int(time.time()) + self.clock_offset
         claims = {"iss": self.issuer, "iat": now, "exp": now + self.access_ttl, "jti": secrets.token_hex(8), **claims}
-        kid, key, algorithm = self.key, _key(self.key), "RS256"
+        kid, algorithm = self.signs_with or self.key, "RS256"
+        key = _key(kid)
         match lie:
             case "wrong_iss":
                 claims["iss"] = "https://evil.example"
@@ -280,8 +282,6 @@ class ScriptedIdp:
                 claims |= {"iat": now - 7200, "exp": now - 3600}
             case "foreign_kid":
                 kid, key = "foreign", _key("foreign")
-            case "withdrawn_key":
-                kid, key = "good", _key("good")
             case "foreign_key":
                 key = _key("foreign")
             case "alg_none":
@@ -338,6 +338,8 @@ class ServerHandler(BaseHTTPRequestHandler):
         if kind == "Basic":  # RFC 6749 section 2.3.1
             name, _, secret = base64.b64decode(pair).decode().partition(":")
             form |= {"client_id": unquote_plus(name), "client_secret": unquote_plus(secret)}
+        if kind == "Bearer":
+            form["access_token"] = pair
         status, result = (400, {}) if repeated else self.server.idp.answer(self.command, path, form)
         body = b"" if isinstance(result, str) else json.dumps(result).encode()
         self.send_response(status)

@@ -19,7 +19,7 @@ from tests.kit import human, leaks
 from tests.kit.scripted_idp import ScriptedIdp, TokenLie
 from tests.kit.signing_in import Machine, bare_upstream
 
-LIES = [lie for lie in get_args(TokenLie) if lie not in ("bad_nonce", "withdrawn_key")]
+LIES = [lie for lie in get_args(TokenLie) if lie != "bad_nonce"]
 """A nonce is the sign-in's."""
 
 
@@ -73,7 +73,7 @@ def test_a_new_key_is_fetched_when_a_token_names_one_that_is_not_known_and_the_o
     idp.key = "good-2"
     half_a_minute_passes(tmp_path)
     assert token().claims["sub"] == "alice"
-    idp.forge_access_token = "withdrawn_key"
+    idp.signs_with = "good"
     with pytest.raises(Failure, match="a key that the provider does not publish"):
         token()
 
