@@ -36,6 +36,7 @@ def tool_result(text: str, *, modern: bool, error: bool = False, reason: str = "
 
 class _ToolResult(msgspec.Struct):
     isError: bool = False
+    resultType: str = ""
 
 
 _tool_result = msgspec.json.Decoder(_ToolResult)
@@ -116,12 +117,12 @@ def failure_of(ending: Ending, upstream: str, *, modern: bool) -> tuple[Failure,
     )
 
 
-def only_modern(upstream: str) -> Failure:
-    """A legacy host in front of a server that speaks the modern era alone."""
+def other_era(upstream: str) -> Failure:
+    """A server that no longer speaks what it spoke when this process began."""
     return Failure(
         "era_mismatch",
-        f"{upstream} speaks MCP {methods.MODERN_VERSIONS[0]} only, and this application an earlier revision.",
-        "Update the application.",
+        f"{upstream} has changed the revision of MCP that it speaks.",
+        "Quit this application completely and open it again.",
     )
 
 
@@ -144,3 +145,13 @@ def outcome_of(frame: Frame) -> str:
     if frame.error is not None:
         return "error"
     return "tool_error" if frame.result is not None and is_tool_error(frame.result) else "ok"
+
+
+def reason_of(frame: Frame) -> str:
+    """The trail's word beside `ok` for an answer that is a question: another request will follow."""
+    if b"input_required" not in frame.raw or frame.result is None:
+        return ""
+    try:
+        return "input_required" if _tool_result.decode(frame.result).resultType == "input_required" else ""
+    except (msgspec.MsgspecError, RecursionError):
+        return ""

@@ -1,6 +1,9 @@
 """What the relay wants done. Imperatives; the runtime carries them out in order."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from acp_stdio.relay.mind import Mind
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -81,10 +84,16 @@ class Learn(NamedTuple):
     result: bytes
 
 
+class HandOver(NamedTuple):
+    """Ask this mind from now on: host and upstream turned out to speak different eras, or the same after all."""
+
+    mind: "Mind"
+
+
 class Wake(NamedTuple):
     """Call `Relay.tick` after so many seconds."""
 
     seconds: float
 
 
-Command = ToHost | Post | OpenStream | EndSession | Abort | Withdraw | Settle | RunHelper | Learn | Wake
+Command = ToHost | Post | OpenStream | EndSession | Abort | Withdraw | Settle | RunHelper | Learn | HandOver | Wake

@@ -14,6 +14,7 @@ from acp_stdio.relay.session import LegacySession, State
 from acp_stdio.wire import frames, methods
 from acp_stdio.wire.ending import Ending
 
+Mint = Callable[[], str]
 ERA_WAIT: Final = 0.4
 """Seconds that a handshake without a remembered answer waits for the upstream's own."""
 LINGER: Final = 2.0
@@ -35,13 +36,14 @@ class Desk:
         catalogue: Catalogue,
         *,
         signed_in: bool,
+        mint: Mint,
         helpers: bool = True,
         call_timeout: float = 230.0,
         patience: float | None = None,
         sieve: Sieve = lambda _method, result, _live: result,
     ) -> None:
-        """With `patience` (seconds, in place of both short waits) only the upstream's own answers count:
-        nothing is made up where it gives none."""
+        """`mint` gives 128 random bits as hexadecimal digits. With `patience` (seconds, in place of both short waits)
+        only the upstream's own answers count: nothing is made up where it gives none."""
         self.agent = Agent()
         self.modern = False
         self.strange = not catalogue
@@ -49,7 +51,14 @@ class Desk:
         self._sieve = sieve
         self._upstream = upstream
         self._catalogue = catalogue
+        self.crossed = False
+        """Whether a bridge stands between the host and this relay, which then sees one era and crosses no more."""
+        self.sessions: int = 0
+        """How many were opened."""
         self._signed_in = signed_in
+        self._mint = mint
+        self._said_legacy = False
+        """Whether the host was told that this is a server of the legacy era."""
         self._helpers = helpers
         self._call_timeout = call_timeout
         self._makes_up = patience is None
@@ -60,6 +69,21 @@ class Desk:
         self._rows: dict[int, Row] = {}
         self._by_id: dict[bytes, Row] = {}
         self._last_call = 0
+
+    @property
+    def upstream(self) -> str:
+        """Its name in the configuration."""
+        return self._upstream
+
+    @property
+    def call_timeout(self) -> float:
+        """Seconds for one call."""
+        return self._call_timeout
+
+    def request_of(self, call: int) -> bytes | None:
+        """The id of the host's request that this call carries; None where the host waits for none."""
+        row = self._rows.get(call)
+        return row.id if row is not None and self._waits(row) else None
 
     def _row(self, purpose: Purpose, method: str, raw: bytes) -> Row:
         self._last_call += 1

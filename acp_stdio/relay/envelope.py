@@ -25,7 +25,7 @@ def misfit(frame: Frame, view: RequestView, *, modern: bool) -> bytes | None:
             if view.version is not None:
                 return frames.error_answer(raw_id, frames.METHOD_NOT_FOUND, f"{view.version} has no initialize")
         case methods.DISCOVER:
-            return _of_discover(raw_id, view.version, frame.params)
+            return incomplete(raw_id, view.version, frame.params)
         case methods.PING:
             return None
         case _:
@@ -34,8 +34,8 @@ def misfit(frame: Frame, view: RequestView, *, modern: bool) -> bytes | None:
     return None
 
 
-def _of_discover(raw_id: bytes, version: str | None, params: Raw | None) -> bytes | None:
-    """It may be answered from memory, so that no server looks at it."""
+def incomplete(raw_id: bytes, version: str | None, params: Raw | None) -> bytes | None:
+    """The answer to a modern request that lacks something, where no server of its era will look at it."""
     if version is None:
         return _lacks(raw_id, methods.META_VERSION)
     if not _names(params, methods.META_CAPABILITIES):

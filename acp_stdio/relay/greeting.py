@@ -4,7 +4,7 @@ from acp_stdio.catalogue.model import DISCOVER, NO_ERA, initialize_key, is_initi
 from acp_stdio.errors import Failure
 from acp_stdio.relay import answers, handshake
 from acp_stdio.relay.commands import Abort, Command, ToHost, Wake
-from acp_stdio.relay.desk import Desk
+from acp_stdio.relay.crossing import Crossing
 from acp_stdio.relay.pending import Phase, Purpose, Row
 from acp_stdio.relay.session import LegacySession, State
 from acp_stdio.wire import errors, frames, methods
@@ -12,7 +12,7 @@ from acp_stdio.wire.ending import Ending
 from acp_stdio.wire.frames import Frame
 
 
-class Greeter(Desk):
+class Greeter(Crossing):
     """The part of the relay that shakes hands."""
 
     def handshake_was_answered(self, frame: Frame) -> None:
@@ -51,6 +51,9 @@ class Greeter(Desk):
     def _initialize(self, row: Row, frame: Frame, now: float) -> list[Command]:
         ended = self._end_session()
         self._begin_legacy(frame)
+        if self._only_modern:
+            self._drop(row)
+            return [*ended, *self._bridge_legacy_host(frame.raw, now, greeted=False)]
         known = self._catalogue.get(initialize_key(self._session.asked))
         if known is not None and known != NO_ERA:
             self._drop(row)
@@ -70,7 +73,7 @@ class Greeter(Desk):
         if known is not None:
             self._drop(row)
             self.modern = known != NO_ERA
-            told = ToHost(frames.answer(row.id, known) if self.modern else speaks_legacy(row.id))
+            told = ToHost(frames.answer(row.id, known)) if self.modern else self._speaks_legacy(row.id)
             return [told, *(self._probe(now) if self._signed_in else [])]
         if not self._signed_in:
             self._drop(row)
@@ -85,20 +88,21 @@ class Greeter(Desk):
         commands: list[Command] = []
         self._drop(row)
         if row.method == methods.DISCOVER:
-            return self._discovered(row, frame, waits=waits)
+            return self._discovered(row, frame, now, waits=waits)
         if row.call != self._session.opening:  # of a handshake that another has taken the place of
             return [ToHost(frame.raw)] if waits else []
         version = handshake.negotiated(frame.result) if frame.result is not None else ""
         if not version:
             self._session.state = State.CLOSED
             why = Failure("upstream_unreachable", f"{self._upstream} refused to open a session.", "Try again later.")
-            refusal = frame.raw
             if errors.refuses_initialize(frame.error):
-                why = answers.only_modern(self._upstream)
-                refusal = self._refusal(row.id or b"null", row.method, why, answers.NOTHING_DONE)
-                commands += [*self._speaks_no_legacy(), *self._probe(now)]
+                commands += self._speaks_no_legacy()
+                if not self.crossed:
+                    return [*commands, *self._bridge_legacy_host(row.raw, now, greeted=not waits)]
+                self._forget_no_modern()
+                why = answers.other_era(self._upstream)
             if waits:
-                commands.append(ToHost(refusal))
+                commands.append(ToHost(frame.raw))
             return commands + self._fail_held(why, answers.NOTHING_SENT, now)
         self._session.version, self._session.state = version, State.GREETED
         assert frame.result is not None
@@ -111,7 +115,7 @@ class Greeter(Desk):
             commands += self._release_held()
         return commands
 
-    def _discovered(self, row: Row, frame: Frame, *, waits: bool) -> list[Command]:
+    def _discovered(self, row: Row, frame: Frame, now: float, *, waits: bool) -> list[Command]:
         """What the server said to a `server/discover`: a verdict about the modern era, unless it is one of its errors.
 
         Another error, or a result that names no version of it, means legacy (MCP 2026-07-28, versioning).
@@ -120,12 +124,12 @@ class Greeter(Desk):
         commands: list[Command] = []
         if modern or not errors.is_modern(frame.raw):
             commands.append(self._learn(DISCOVER, bytes(frame.result) if modern and frame.result else NO_ERA))
-        if not waits:
-            return commands
-        if frame.result is not None and not modern:  # a legacy server that advertises itself: it wants `initialize`
+        if waits and frame.result is not None and not modern:  # a legacy server that advertises itself
             self.modern = False
-            return [*commands, ToHost(speaks_legacy(row.id or b"null"))]
-        return [*commands, ToHost(frame.raw)]
+            commands.append(self._speaks_legacy(row.id or b"null"))
+        elif waits:
+            commands.append(ToHost(frame.raw))
+        return [*commands, *self._resolved(now)]
 
     def _speaks_no_legacy(self) -> list[Command]:
         """Remembers that every `initialize` is refused, also one that was answered in earlier days."""
@@ -152,6 +156,7 @@ class Greeter(Desk):
             failure, opening = answers.failure_of(ending, self._upstream, modern=False)
             return self._fail_held(failure, opening, now)
         self._session.state = State.OPEN
+        self.sessions += 1
         # The stream first: what the server sends on it before it is open may be lost, a held call's question too.
         return [*self._open_stream(), *self._release_held()]
 
@@ -186,8 +191,3 @@ class Greeter(Desk):
             self._drop(row)
             commands.append(Abort(row.call))
         return commands + self._session.end()
-
-
-def speaks_legacy(raw_id: bytes) -> bytes:
-    """What makes a dual-era host fall back to `initialize` (MCP 2026-07-28, stdio backward compatibility)."""
-    return frames.error_answer(raw_id, frames.METHOD_NOT_FOUND, "this server speaks MCP up to 2025-11-25")

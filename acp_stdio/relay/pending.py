@@ -81,6 +81,8 @@ class Row:
     """The call that this notification cancels."""
     refusal: bytes = b""
     """The server's answer to a call whose headers were wrong; it is sent once more and not again."""
+    doubt: bytes = b""
+    """What the host is told if the server, which may be of the legacy era, turns out not to be."""
     repairs: int | None = None
     """The call that waits for this reading of the tools."""
     pages: int = 0

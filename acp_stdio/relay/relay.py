@@ -12,7 +12,6 @@ from acp_stdio.errors import Failure
 from acp_stdio.relay import answers, envelope, handshake, lists
 from acp_stdio.relay.commands import Abort, CallRecord, Command, RunHelper, ToHost, Wake, Withdraw
 from acp_stdio.relay.desk import LINGER
-from acp_stdio.relay.greeting import speaks_legacy
 from acp_stdio.relay.pending import Phase, Purpose, Row
 from acp_stdio.relay.remedies import Remedies
 from acp_stdio.wire import errors, frames, methods
@@ -63,6 +62,8 @@ class Relay(Remedies):
         if refusal is not None:
             return [ToHost(refusal)]
         modern = view.version is not None
+        if modern and self._needs_bridge(frame.method):
+            return self._bridge_modern_host(now, frame)
         if modern:
             self.modern = True
             self.agent = view.agent or self.agent
@@ -214,11 +215,13 @@ class Relay(Remedies):
             raw = self._list_answer(row, result, live=True) or raw
         if not waits:
             return commands
-        commands += self._settled(row, answers.outcome_of(frame), "", len(raw))
+        commands += self._settled(row, answers.outcome_of(frame), answers.reason_of(frame), len(raw))
         return [*commands, ToHost(raw)]
 
     def _unanswered(self, row: Row, ending: Ending, now: float) -> list[Command]:
         """The exchange ended without an answer in it, or its status says that there is none."""
+        if self._doubts(row, ending):
+            return self._probe(now)
         if ending.status is not None and ending.status >= 400 and ending.status not in (401, 403):
             try:
                 frame = frames.parse(ending.body)
@@ -234,9 +237,9 @@ class Relay(Remedies):
             waits = self._waits(row)
             self._drop(row)
             if not waits:
-                return [learned]
+                return [learned, *self._resolved(now)]
             self.modern = False
-            return [learned, ToHost(speaks_legacy(row.id or b"null"))]
+            return [learned, self._speaks_legacy(row.id or b"null"), *self._resolved(now)]
         failure, opening = answers.failure_of(ending, self._upstream, modern=self.modern)
         if row.last_event_id:  # it was taken the first time; only going on was refused
             opening = answers.PERHAPS_DONE

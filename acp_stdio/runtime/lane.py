@@ -14,6 +14,7 @@ from acp_stdio.relay.commands import (
     Abort,
     Command,
     EndSession,
+    HandOver,
     Learn,
     OpenStream,
     Post,
@@ -101,7 +102,7 @@ class Lane:
             parts.keeper,
             parts.trail,
             parts.who.context,
-            lambda: mind.agent,
+            lambda: self.mind.agent,
             parts.gate,
             self,
         )
@@ -117,6 +118,7 @@ class Lane:
             EndSession: self._calls.end_session,
             RunHelper: host.run_helper,
             Learn: self._learned,
+            HandOver: self._hand_over,
             Wake: self._wake_up,
         }
 
@@ -202,6 +204,9 @@ class Lane:
     def _learned(self, command: Learn) -> None:
         self._parts.memory.learned()
         self._host.learned(command)
+
+    def _hand_over(self, command: HandOver) -> None:
+        self.mind = command.mind
 
     def _wake_up(self, command: Wake) -> None:
         self._loop.call_later(command.seconds, self._tick)

@@ -120,6 +120,7 @@ def _mind(
         name,
         served.catalogue,
         signed_in=served.signed_in,
+        mint=lambda: os.urandom(16).hex(),
         helpers=helpers,
         call_timeout=settings.host.call_timeout,
         patience=REHEARSAL_PATIENCE if rehearsal else None,

@@ -31,7 +31,12 @@ def code_of(error: Raw | None) -> int:
 
 def is_modern(body: bytes) -> bool:
     """Whether an HTTP error body proves a server of the modern era (MCP 2026-07-28, streamable-http)."""
-    return code_of(_error_in(body)) in _MODERN
+    return code_in(body) in _MODERN
+
+
+def code_in(body: bytes) -> int:
+    """The `code` of the JSON-RPC error that is this body; 0 where it is none."""
+    return code_of(_error_in(body))
 
 
 def refuses_initialize(error: Raw | None) -> bool:

@@ -5,7 +5,8 @@ from typing import Any, TypeVar
 
 from acp_stdio.catalogue.model import Catalogue
 from acp_stdio.errors import Failure
-from acp_stdio.relay.commands import Command, Learn, OpenStream, Post, ToHost, Wake
+from acp_stdio.relay.commands import Command, HandOver, Learn, OpenStream, Post, ToHost, Wake
+from acp_stdio.relay.mind import Mind
 from acp_stdio.relay.relay import Relay
 from acp_stdio.wire import frames
 from acp_stdio.wire.ending import Ending
@@ -31,8 +32,12 @@ class Playbook:
         helpers: bool = True,
         timeout: float = 230.0,
     ) -> None:
+        self._minted = 0
         self.catalogue: Catalogue = {} if catalogue is None else catalogue
-        self.relay = Relay("finance", self.catalogue, signed_in=signed_in, helpers=helpers, call_timeout=timeout)
+        self.relay = Relay(
+            "finance", self.catalogue, signed_in=signed_in, mint=self._mint, helpers=helpers, call_timeout=timeout
+        )
+        self.mind: Mind = self.relay
         self.now = 0.0
         self.done: list[Command] = []
 
@@ -41,27 +46,27 @@ class Playbook:
         return self.host_raw(json.dumps({"jsonrpc": "2.0", **frame}).encode())
 
     def host_raw(self, raw: bytes) -> list[Command]:
-        return self._did(self.relay.host_sent(frames.parse(raw), self.now))
+        return self._did(self.mind.host_sent(frames.parse(raw), self.now))
 
     def upstream(self, call: int, **frame: Any) -> list[Command]:
         """The upstream sends a frame on a call's exchange."""
         return self.upstream_raw(call, json.dumps({"jsonrpc": "2.0", **frame}).encode())
 
     def upstream_raw(self, call: int, raw: bytes) -> list[Command]:
-        return self._did(self.relay.upstream_sent(call, frames.parse(raw), self.now))
+        return self._did(self.mind.upstream_sent(call, frames.parse(raw), self.now))
 
     def ended(self, call: int, status: int | None = 200, **rest: Any) -> list[Command]:
         """A call's exchange ends."""
-        return self._did(self.relay.upstream_ended(call, Ending(status, **rest), self.now))
+        return self._did(self.mind.upstream_ended(call, Ending(status, **rest), self.now))
 
     def refused(self, call: int, failure: Failure = SIGNED_OUT) -> list[Command]:
         """A call could not leave."""
-        return self._did(self.relay.refused(call, failure, self.now))
+        return self._did(self.mind.refused(call, failure, self.now))
 
     def after(self, seconds: float) -> list[Command]:
         """Time passes."""
         self.now += seconds
-        return self._did(self.relay.tick(self.now))
+        return self._did(self.mind.tick(self.now))
 
     def open_session(self, session_id: str | None = "S1") -> None:
         """A whole legacy handshake."""
@@ -82,7 +87,13 @@ class Playbook:
         (post,) = only(commands, Post)
         return post.call
 
+    def _mint(self) -> str:
+        self._minted += 1
+        return f"{self._minted:032x}"
+
     def _did(self, commands: list[Command]) -> list[Command]:
+        for hand_over in only(commands, HandOver):
+            self.mind = hand_over.mind
         self.done += commands
         return commands
 
@@ -109,7 +120,7 @@ def told(commands: list[Command]) -> list[Any]:
 
 def kinds(commands: list[Command]) -> list[str]:
     """What is wanted, by name, without the bookkeeping."""
-    return [type(c).__name__ for c in commands if not isinstance(c, Learn | Wake)]
+    return [type(c).__name__ for c in commands if not isinstance(c, Learn | HandOver | Wake)]
 
 
 def posts(commands: list[Command]) -> list[Any]:

@@ -163,7 +163,7 @@ class Stage:
         stdin, self.host_out = os.pipe()
         self.host_in, stdout = os.pipe()
         gate = Gate("finance", PolicyFiles(self.folder / "config.toml"), self.folder, lambda: relay.agent)
-        relay = Relay("finance", {}, signed_in=True, sieve=gate.sieve)
+        relay = Relay("finance", {}, signed_in=True, mint=lambda: os.urandom(16).hex(), sieve=gate.sieve)
         keeper = Keeper(
             lambda rejected: Request(None, "default", (), "finance", rejected),
             self.session_file,

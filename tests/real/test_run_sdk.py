@@ -5,7 +5,6 @@ import json
 import urllib.request
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -17,7 +16,7 @@ from mcp_types import ElicitResult, ToolListChangedNotification
 from acp_stdio.settings.load import load
 from acp_stdio.tokens.context import open_context
 from acp_stdio.tokens.refresh import obtain_token
-from tests.kit.host import LEGACY, MODERN, RawHost, meta, sdk_host, text_of
+from tests.kit.host import LEGACY, MODERN, RawHost, meta, sdk_host
 from tests.kit.oidc_provider import oidc_provider
 from tests.kit.scene import Scene
 from tests.kit.sdk_upstream import sdk_upstream
@@ -330,27 +329,3 @@ HELLO = {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": {"name": "
 def raw_list(modern: bool, request_id: int) -> bytes:
     params = {"params": meta()} if modern else {}
     return json.dumps({"jsonrpc": "2.0", "id": request_id, "method": "tools/list", **params}).encode()
-
-
-# -- eras that differ ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("only", "modern"), [("legacy", True), ("modern", False)])
-def test_a_host_and_a_server_of_different_eras_are_told_so(
-    scenes: dict[str, Scene], tmp_path: Path, only: str, modern: bool
-) -> None:
-    provider = scenes["sse"].provider
-    with sdk_upstream(provider.issuer, "--only", only) as upstream:
-        scene = Scene(tmp_path, provider, upstream)
-        scene.login()
-        with scene.host(modern=modern, shaken=False) as raw:
-            if modern:  # what makes a host of both eras fall back to `initialize`
-                assert raw.ask("server/discover")["error"]["code"] == -32601
-                raw.modern = False
-                raw.shake_hands()
-                assert text_of(raw.call("whoami")) == "alice"
-            else:
-                hello = {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": {"name": "old", "version": "1"}}
-                answer = raw.ask("initialize", hello)
-                assert answer["error"]["data"]["reason"] == "era_mismatch"
-                assert "Update the application." in answer["error"]["message"]

@@ -71,13 +71,13 @@ def test_a_network_that_fails_and_a_refused_sign_in_are_no_verdict(status: int |
 def test_a_server_that_refuses_initialize_is_asked_what_it_is(code: int) -> None:
     book = Playbook()
     posted = book.call_of(book.host(id=0, method="initialize", params=hello()))
-    done = book.upstream(posted, id=0, error=error(code))
-    assert told(done)[0]["error"]["code"] == 4505
-    (probe,) = only(done, Post)
-    assert dict(probe.headers)["Mcp-Method"] == "server/discover"
-    assert json.loads(probe.raw)["params"]["_meta"]["io.modelcontextprotocol/clientInfo"]["name"] == "claude-ai"
+    (asked,) = only(book.upstream(posted, id=0, error=error(code)), Post)
+    assert dict(asked.headers)["Mcp-Method"] == "server/discover"
+    frame = json.loads(asked.raw)
+    assert frame["params"]["_meta"]["io.modelcontextprotocol/clientInfo"]["name"] == "claude-ai"
     assert ask_both(book) == (False, None)
-    assert told(book.upstream(probe.call, id="acp-stdio/discover", result=MODERN)) == []
+    (greeting,) = told(book.upstream(asked.call, id=frame["id"], result=MODERN))
+    assert (greeting["id"], greeting["result"]["protocolVersion"]) == (0, "2025-11-25")
     assert ask_both(book) == (False, True)
 
 
@@ -129,7 +129,9 @@ def test_a_call_that_shows_that_the_era_stopped_fitting_asks_again() -> None:
 def test_a_server_that_has_given_up_the_legacy_era_is_remembered_so_for_every_version() -> None:
     book = Playbook(dict(KNOWN_LEGACY))
     posted = book.call_of(book.host(id=0, method="initialize", params=hello("2025-06-18")))
-    book.upstream(posted, id=0, error=error(-32022))
+    asked = book.call_of(book.upstream(posted, id=0, error=error(-32022)))
+    assert ask_both(book) == (False, None)
+    assert told(book.ended(asked, 404))[0]["error"]["code"] == -32601
     assert ask_both(book) == (False, False)
 
 

@@ -123,31 +123,18 @@ def test_a_modern_error_with_a_status_reaches_the_host() -> None:
 
 
 def test_an_error_that_could_not_name_the_request_gets_its_id() -> None:
-    book = Playbook()
+    book = Playbook({"server/discover": json.dumps(DISCOVERED).encode()})
     posted = book.call_of(book.modern_call("x", name="pay"))
     (answer,) = told(book.ended(posted, 400, body=b'{"jsonrpc":"2.0","error":{"code":-32602,"message":"no _meta"}}'))
     assert answer == {"jsonrpc": "2.0", "id": "x", "error": {"code": -32602, "message": "no _meta"}}
 
 
-def test_a_modern_host_with_a_legacy_server_gets_a_clear_error() -> None:
-    book = Playbook()
+def test_a_server_that_has_become_legacy_is_told_apart_from_one_that_is_broken() -> None:
+    book = Playbook({"server/discover": json.dumps(DISCOVERED).encode()})
     posted = book.call_of(book.modern_call(name="pay"))
     (answer,) = told(book.ended(posted, 400, body=b"Bad Request: Server not initialized"))
     assert answer["result"]["_meta"]["io.github.acp-stdio/reason"] == "era_mismatch"
     assert answer["result"]["resultType"] == "complete"
-
-
-def test_a_legacy_host_with_a_modern_server_gets_a_clear_error() -> None:
-    book = Playbook()
-    posted = book.call_of(book.host(id=0, method="initialize", params=hello()))
-    body: dict[str, Any] = {
-        "jsonrpc": "2.0",
-        "id": 0,
-        "error": {"code": -32022, "message": "use 2026-07-28", "data": {}},
-    }
-    (answer,) = told(book.ended(posted, 400, body=json.dumps(body).encode()))
-    assert answer["error"]["code"] == 4505
-    assert "2026-07-28" in answer["error"]["message"]
 
 
 def test_signed_out_the_list_is_made_up_in_the_hosts_era() -> None:

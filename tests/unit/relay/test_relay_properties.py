@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from acp_stdio.catalogue.model import DISCOVER, NO_ERA, Catalogue
 from acp_stdio.errors import Failure
-from acp_stdio.relay.commands import Abort, Command, OpenStream, Post, RunHelper, Settle, ToHost
+from acp_stdio.relay.commands import Abort, Command, HandOver, OpenStream, Post, RunHelper, Settle, ToHost
+from acp_stdio.relay.mind import Mind
 from acp_stdio.relay.relay import Relay
 from acp_stdio.wire import frames
 from acp_stdio.wire.ending import Ending
@@ -29,6 +30,7 @@ CATALOGUES: Final[list[Catalogue]] = [
     {"initialize 2025-11-25": json.dumps(welcome()).encode(), "legacy tools/list ": b'{"tools":[]}'},
     {DISCOVER: b'{"supportedVersions":["2026-07-28"]}', "modern tools/list ": b'{"tools":[]}'},
     {DISCOVER: NO_ERA},
+    {DISCOVER: b'{"supportedVersions":["2026-07-28"]}', "initialize 2025-11-25": NO_ERA},
 ]
 METHODS: Final = ["tools/call", "tools/list", "prompts/list", "resources/read", "subscriptions/listen", "ping", "x/y"]
 PARAMS: Final = ['{"name":"echo"}', '{"name":"acp_login"}', '{"name":1}', '{"name":"echo","arguments":{"a":"\\ud83d"}}']
@@ -42,6 +44,12 @@ ANSWERS: Final[list[dict[str, Any]]] = [
     {"error": {"code": -32020, "message": "no"}},
     {"method": "sampling/createMessage", "id": 1},
     {"method": "notifications/progress"},
+    {"method": "elicitation/create", "id": 2, "params": {"message": "?"}},
+    {"error": {"code": -32022, "message": "no", "data": {"supported": ["2026-07-28"]}}},
+    {"result": {"resultType": "input_required", "requestState": "s"}},
+    {"result": {"resultType": "input_required", "inputRequests": {"a": {"method": "roots/list"}}}},
+    {"result": {"resultType": "task", "taskId": "t"}},
+    {"result": {"status": "completed", "result": {"content": []}}},
 ]
 ODD_LINES: Final = [
     b'{"method":"x","id":"\xff"}',
@@ -66,7 +74,8 @@ class World:
     def __init__(self, data: st.DataObject) -> None:
         self.data = data
         catalogue = dict(self.pick(CATALOGUES))
-        self.relay = Relay("finance", catalogue, signed_in=self.pick([True, False]), helpers=self.pick([True, False]))
+        signed_in, helpers = self.pick([True, False]), self.pick([True, False])
+        self.relay: Mind = Relay("finance", catalogue, signed_in=signed_in, mint=self._mint, helpers=helpers)
         self.now = 0.0
         self.on_way: dict[int, bytes] = {}
         self.helpers: list[int] = []
@@ -76,6 +85,13 @@ class World:
         self.cancelled: set[int] = set()
         self.recorded: set[int] = set()
         self.settled: Counter[int] = Counter()
+        self.questions: list[Any] = []
+        self.states: list[str] = []
+        self.minted = 0
+
+    def _mint(self) -> str:
+        self.minted += 1
+        return f"{self.minted:032x}"
 
     def pick(self, choices: Sequence[T]) -> T:
         """One of them, which hypothesis chooses and shrinks."""
@@ -96,6 +112,8 @@ class World:
                 case Abort(call):
                     self.on_way.pop(call, None)
                     self.helpers = [helper for helper in self.helpers if helper != call]
+                case HandOver(mind):
+                    self.relay = mind
                 case RunHelper(call):
                     self.helpers.append(call)
                 case Settle(call):
@@ -109,6 +127,13 @@ class World:
             self.answered[frame["id"]] += 1
             assert self.answered[frame["id"]] == 1, "two answers"
             self.waiting.discard(frame["id"])
+            result: Any = frame.get("result")
+            if isinstance(result, dict) and "requestState" in result:
+                self.states.append(cast("dict[str, Any]", result)["requestState"])
+        elif frame.get("method") == "notifications/subscriptions/acknowledged":
+            self.waiting.discard(frame["params"]["_meta"].get("io.modelcontextprotocol/subscriptionId"))
+        elif "method" in frame and "id" in frame:
+            self.questions.append(frame["id"])
 
     # -- what can happen --------------------------------------------------------------------------
 
@@ -117,6 +142,8 @@ class World:
         params = json.dumps(hello()) if method == "initialize" else self.pick(PARAMS)
         if method != "initialize" and self.pick([True, False]):
             params = params[:-1] + f',"_meta":{json.dumps(MODERN_META)}}}'
+        if self.states and self.pick([True, False]):
+            params = f'{params[:-1]},"inputResponses":{{}},"requestState":{json.dumps(self.states.pop())}}}'
         self.ids += 1
         self.waiting.add(self.ids)
         self._host_sends(f'{{"jsonrpc":"2.0","id":{self.ids},"method":"{method}","params":{params}}}'.encode())
@@ -130,6 +157,14 @@ class World:
             which = self.pick(sorted(self.waiting))
             self.cancelled.add(which)
             self._host_sends(b'{"method":"notifications/cancelled","params":{"requestId":%d}}' % which)
+
+    def host_answers(self) -> None:
+        if self.questions:
+            answer: dict[str, Any] = self.pick(
+                [{"result": {"action": "accept"}}, {"error": {"code": 1, "message": "no"}}]
+            )
+            question = self.questions.pop()
+            self._host_sends(json.dumps({"jsonrpc": "2.0", "id": question, **answer}).encode())
 
     def host_is_odd(self) -> None:
         self._host_sends(self.pick(ODD_LINES))
@@ -210,7 +245,7 @@ class World:
 
 
 EVENTS: Final = [
-    *(World.host_asks, World.host_tells, World.host_cancels, World.host_is_odd),
+    *(World.host_asks, World.host_answers, World.host_tells, World.host_cancels, World.host_is_odd),
     *(World.upstream_answers, World.upstream_answers, World.upstream_is_odd, World.exchange_ends),
     *(World.call_is_refused, World.helper_finishes, World.time_passes),
     *(World.somebody_signs_in, World.somebody_signs_out),
@@ -230,7 +265,7 @@ def test_every_request_is_answered_once_and_every_record_has_one_outcome(data: s
 
 @pytest.mark.parametrize("stage", ["notifications/initialized", "the stream"])
 def test_a_server_that_forgets_each_session_at_once_is_not_asked_without_end(stage: str) -> None:
-    relay = Relay("finance", {}, signed_in=True)
+    relay = Relay("finance", {}, signed_in=True, mint=str)
     posted = relay.host_sent(_frame(id=0, method="initialize", params=hello()), 0.0)
     opened = 0
     for _ in range(ROUNDS):

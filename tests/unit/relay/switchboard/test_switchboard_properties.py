@@ -226,7 +226,7 @@ class RealHost(Host):
             {"server/discover": b'{"supportedVersions":["2026-07-28"]}'},
         ]
         self.relays = [
-            Relay(name, catalogue, signed_in=index != 0, helpers=False)
+            Relay(name, catalogue, signed_in=index != 0, mint=str, helpers=False)
             for index, (name, catalogue) in enumerate(zip(UPSTREAMS, catalogues, strict=True))
         ]
         self.on_way: dict[tuple[int, int], bytes] = {}
