@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from acp_stdio.relay.mind import Mind
 
+from msgspec import Raw
+
 Headers = tuple[tuple[str, str], ...]
+_NO_PARAMS = Raw(b"{}")
 
 
 class CallRecord(NamedTuple):
-    """What the trail says about one request; the arguments' bytes are counted, not kept."""
+    """What the trail says about one request."""
 
     method: str
     tool: str
@@ -18,6 +21,8 @@ class CallRecord(NamedTuple):
     bytes_in: int
     trace: str
     """The host's own `traceparent` (MCP `_meta`, SEP-414); empty where it sent none."""
+    params: Raw = _NO_PARAMS
+    """As they came; what of them is recorded is the trail's to decide."""
 
 
 class ToHost(NamedTuple):

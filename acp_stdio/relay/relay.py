@@ -7,6 +7,8 @@ is any clock that only goes forward, in seconds. Nothing that a peer sends raise
 from collections.abc import Callable
 from typing import Final
 
+from msgspec import Raw
+
 from acp_stdio.catalogue.model import DISCOVER, NO_ERA, list_key
 from acp_stdio.errors import Failure
 from acp_stdio.relay import answers, envelope, handshake, lists
@@ -96,7 +98,8 @@ class Relay(Remedies):
             size = len(frame.params) if frame.params is not None else 0  # type: ignore[arg-type]  # Raw has __len__
             resource = frame.method.startswith("resources/")
             name = view.uri or view.name if resource else view.name or view.uri
-            row.record = CallRecord(frame.method, name, self.agent.name, self.agent.version, size, view.trace)
+            params = frame.params or Raw(b"{}")
+            row.record = CallRecord(frame.method, name, self.agent.name, self.agent.version, size, view.trace, params)
         commands = self._send(row, now)
         if row.purpose is Purpose.LIST:
             commands.append(Wake(self._list_wait))

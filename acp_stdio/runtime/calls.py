@@ -1,6 +1,7 @@
 """Calls on their way: token, durable intent, request, and the outcome in the trail."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from acp_stdio import __version__
+from acp_stdio.audit.arguments import Arguments
 from acp_stdio.audit.record import Context, call_record, record_id, token_summary
 from acp_stdio.audit.trail import Trail
 from acp_stdio.errors import Failure
@@ -49,6 +51,7 @@ class _Intent:
     token: AccessToken
     context: Context
     """Whose call it is stays so in its outcome, whoever is signed in by then."""
+    arguments: dict[str, Any]
 
 
 class Calls:
@@ -64,6 +67,7 @@ class Calls:
         agent: Callable[[], tuple[str, str]],
         gate: Gate,
         listener: Listener,
+        arguments: Arguments,
     ) -> None:
         self._connector = connector
         self._target = target
@@ -73,6 +77,7 @@ class Calls:
         self._agent = agent
         self._gate = gate
         self._listener = listener
+        self._arguments = arguments
         self._verdicts: dict[int, Verdict] = {}
         """What the rules said to a call, until its outcome is written."""
         self._live: dict[int, _Call] = {}
@@ -142,7 +147,7 @@ class Calls:
     def _ended(self, command: Settle, intent: _Intent, now: float) -> dict[str, Any]:
         about = command.record
         record = _record("call.outcome", about, intent.context, record_id(), intent.call, intent.trace, now)
-        record["token"] = token_summary(intent.token.claims)
+        record["token"], record["arguments"] = token_summary(intent.token.claims), intent.arguments
         record["outcome"], record["reason"] = command.outcome, command.reason
         record["duration_ms"] = round((now - intent.started) * 1000)
         record["bytes_in"], record["bytes_out"] = about.bytes_in, command.bytes_out
@@ -152,6 +157,8 @@ class Calls:
         call = record_id()
         about = command.record
         record = _record("call.denied", about, self._context(), call, call, about.trace or _trace(), now)
+        with contextlib.suppress(Failure):  # without the key it is recorded all the same
+            record["arguments"] = self._arguments.about(bytes(about.params), about.bytes_in)
         record["outcome"], record["reason"] = command.outcome, command.reason
         return record
 
@@ -195,7 +202,7 @@ class Calls:
         return self._connector.request(token, call.method, self._target, header_block(head), call.body, call.answer)
 
     def _intend(self, call: "_Call", about: CallRecord, token: AccessToken) -> None:
-        intent = _Intent(record_id(), time.time(), about.trace or _trace(), token, self._context())
+        intent = _Intent(record_id(), time.time(), about.trace or _trace(), token, self._context(), {})
         verdict = self._gate.judge(about, call.body, str((intent.context.user or {}).get("sub", "")))
         self._verdicts[call.number] = verdict
         if verdict.refusal is not None:
@@ -203,6 +210,7 @@ class Calls:
         record = _record("call.intent", about, intent.context, intent.call, intent.call, intent.trace, intent.started)
         record |= {"token": token_summary(token.claims), "agent": verdict.agent, "policy": verdict.policy}
         try:
+            intent.arguments = record["arguments"] = self._arguments.about(bytes(about.params), about.bytes_in)
             self._trail.append(record)
         except Failure:
             verdict.undo()

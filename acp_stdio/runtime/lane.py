@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 
 import anyio
 
+from acp_stdio.audit.arguments import Arguments
 from acp_stdio.audit.trail import Trail
 from acp_stdio.errors import Failure
 from acp_stdio.relay.commands import (
@@ -73,6 +74,9 @@ class HostEnd(Protocol):
         ...
 
 
+_NOT_RECORDED: Final = Arguments("none")
+
+
 @dataclass(frozen=True, slots=True)
 class LaneParts:
     """What a lane works with; made by `runtime.serve`."""
@@ -87,6 +91,8 @@ class LaneParts:
     memory: Memory
     who: Who
     gate: Gate
+    arguments: Arguments = _NOT_RECORDED
+    """How the trail speaks of a call's arguments."""
 
 
 class Lane:
@@ -105,6 +111,7 @@ class Lane:
             lambda: self.mind.agent,
             parts.gate,
             self,
+            parts.arguments,
         )
         self._host = host
         self._ticking: asyncio.TimerHandle | None = None

@@ -12,6 +12,7 @@ from typing import Final
 
 import anyio
 
+from acp_stdio.audit.arguments import KEY_FILE, Arguments
 from acp_stdio.audit.trail import Trail
 from acp_stdio.catalogue.file import CatalogueFile
 from acp_stdio.downstream.stdio import Host
@@ -73,7 +74,7 @@ def serve(
 
     async def run() -> str:
         loop = asyncio.get_running_loop()
-        trail = Trail(settings.audit_dir)
+        trail = Trail(settings.audit_dir, sync=settings.audit.survives == "power_loss")
         revoked = Revocations().names
         lanes = [
             (relay, _parts(settings, each, gate, trail, revoked, loop), each.catalogue)
@@ -155,6 +156,7 @@ def _parts(
         Memory(served.catalogue, served.catalogue_file, who.is_signed_in),
         who,
         gate,
+        Arguments(settings.audit.arguments, settings.paths.state / KEY_FILE),
     )
 
 

@@ -19,6 +19,8 @@ Transport = Literal["auto", "http", "sse"]
 Principal = Literal["required", "unverified"]
 TokenRequest = Literal["resource", "audience", "scope", "exchange", "omit"]
 TokenFormat = Literal["jwt", "opaque", "id_token"]
+ArgumentsMode = Literal["none", "digest", "full"]
+Survives = Literal["crash", "power_loss"]
 StorageBackend = Literal["auto", "secret-service", "macos", "windows", "file"]
 
 DEFAULT: Final = "default"
@@ -103,6 +105,11 @@ class AuditSettings:
     """Where the trail is kept."""
 
     path: Path | None = None
+    arguments: ArgumentsMode = "digest"
+    survives: Survives = "crash"
+    """power_loss: an intent is on the disk itself before its call leaves."""
+    retention: float = 400 * 86_400.0
+    """Seconds after which a chain that ended is removed."""
 
 
 @dataclass(frozen=True, slots=True)

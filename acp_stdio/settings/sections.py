@@ -8,6 +8,7 @@ from typing import Final, cast
 from acp_stdio.settings import checks, managed
 from acp_stdio.settings.model import (
     DEFAULT,
+    ArgumentsMode,
     AuditSettings,
     HostSettings,
     IdentitySettings,
@@ -16,6 +17,7 @@ from acp_stdio.settings.model import (
     Principal,
     StorageBackend,
     StorageSettings,
+    Survives,
     TokenFormat,
     TokenRequest,
     Transport,
@@ -34,7 +36,7 @@ from acp_stdio.settings.table import Table
 
 # What the published format has and this version does not act on yet.
 _LATER_UPSTREAM: Final = ("command", "args", "env", "assertion")
-_LATER_AUDIT: Final = ("arguments", "survives", "retention", "otlp", "deliver", "max_backlog")
+_LATER_AUDIT: Final = ("otlp", "deliver", "max_backlog")
 
 IDENTITY_KEYS: Final = tuple(each.name for each in fields(IdentitySettings) if each.name not in ("name", "origins"))
 """What may stand in `[identity]` and in `[identities.NAME]`."""
@@ -204,7 +206,15 @@ def network(entries: Entries, problems: Problems) -> NetworkSettings:
 
 def audit(entries: Entries, problems: Problems) -> AuditSettings:
     table = Table(entries, problems, documented=_LATER_AUDIT)
-    audit = AuditSettings(path=table.path("path"))
+    arguments: ArgumentsMode = table.word("arguments", "digest", ("none", "digest", "full"))
+    survives: Survives = table.word("survives", "crash", ("crash", "power_loss"))
+    default = AuditSettings()
+    audit = AuditSettings(
+        path=table.path("path"),
+        arguments=arguments,
+        survives=survives,
+        retention=table.duration("retention", default.retention, least=_DAY, most=3650 * _DAY),
+    )
     table.finish()
     return audit
 

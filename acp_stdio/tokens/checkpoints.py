@@ -1,19 +1,21 @@
-"""Signs the trail while the keyring is at hand: after a renewal, a login or a logout."""
+"""Signs the trail while the keyring is at hand, after a renewal, a login or a logout; what is too old goes first."""
 
 from acp_stdio.errors import Failure
 from acp_stdio.tokens.context import Context
 
 
 def sign_trail(ctx: Context) -> str:
-    """Adds a signed checkpoint to the trail's index, where there is anything new. What kept it from that, or "".
+    """Removes what is older than `retention`, and signs where the trail stands. What kept it from that, or "".
 
     Whatever goes wrong: no call, login or logout fails for it, and the next one signs what was left.
     """
     from acp_stdio.audit.checkpoint import Altered, sign
     from acp_stdio.audit.folder import Folder
+    from acp_stdio.audit.retention import remove_old
     from acp_stdio.vault.device_key import device_key
 
     try:
+        remove_old(Folder(ctx.settings.audit_dir), ctx.settings.audit.retention)
         sign(Folder(ctx.settings.audit_dir), device_key(ctx.open_vault(), ctx.settings.paths.state))
     except Altered as altered:
         return f"The audit trail was not signed: {altered}."
