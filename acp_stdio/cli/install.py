@@ -12,7 +12,7 @@ from acp_stdio.hosts import plan
 from acp_stdio.hosts.entry import Wanted, arguments, environment, is_passing, this_executable
 from acp_stdio.hosts.known import BY_NAME, Machine, looked_at, places, this_machine
 from acp_stdio.hosts.others import Rival
-from acp_stdio.settings.model import Settings
+from acp_stdio.settings.model import Settings, UpstreamSettings
 from acp_stdio.tokens.session_file import SessionFile
 from acp_stdio.tokens.sign_ins import by_sign_in
 
@@ -20,6 +20,7 @@ EXAMPLES = """\
   acp-stdio install claude-desktop
   acp-stdio install claude-desktop --dry-run
   acp-stdio install claude-desktop cursor --upstream finance
+  acp-stdio install claude-desktop --together
   acp-stdio install claude-desktop --replace finance-with-a-key
 """
 
@@ -28,6 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("hosts", nargs="+", metavar="HOST", choices=list(BY_NAME), help=", ".join(BY_NAME))
     parser.add_argument(
         "--upstream", dest="targets", metavar="NAME", action="append", default=[], help="only this one (default: all)"
+    )
+    parser.add_argument(
+        "--together",
+        action="store_true",
+        help="one entry for all of them, whose tools are then named UPSTREAM__TOOL (default: an entry each)",
     )
     parser.add_argument(
         "--replace",
@@ -86,19 +92,31 @@ def _wanted(args: argparse.Namespace, settings: Settings, machine: Machine, out:
             "Better install acp-stdio for good (pipx install, uv tool install, or pip in an environment of its own)."
         )
     config = str(settings.config_file) if args.config and settings.config_file else None
-    alone = {""} if len(settings.upstreams) == 1 and not args.targets else set[str]()
-    return [
-        Wanted(
-            name=each.name if settings.profile == "default" else f"{each.name}-{settings.profile}",
-            url=each.url,
+    env = environment(os.environ, machine.home)
+    all_of_them = {""} if not args.targets else set[str]()
+    several = len(settings.upstreams) > 1
+
+    def entry(name: str, upstreams: list[UpstreamSettings], same: set[str], spare: set[str]) -> Wanted:
+        words = [each.url if each.url in args.targets else each.name for each in upstreams]
+        if "" in same and several:
+            words = []  # a later upstream is served too, without another installation
+        return Wanted(
+            name=name if settings.profile == "default" else f"{name}-{settings.profile}",
+            urls=tuple(each.url for each in upstreams),
             profile=settings.profile,
-            targets=frozenset({each.name, each.url, *alone}),
+            targets=frozenset({" ".join(words), *same}),
             command=str(command),
-            args=arguments(each.url if each.url in args.targets else each.name, config, settings.profile),
-            env=environment(os.environ, machine.home),
+            args=arguments(words, config, settings.profile),
+            env=env,
+            instead_of=frozenset(spare),
         )
-        for each in settings.upstreams.values()
-    ]
+
+    every = list(settings.upstreams.values())
+    if args.together and several:
+        singly = {word for each in every for word in (each.name, each.url)}
+        return [entry("acp-stdio", every, all_of_them, singly)]
+    alone, spare = (set[str](), all_of_them) if several else (all_of_them, set[str]())
+    return [entry(each.name, [each], {each.name, each.url, *alone}, spare) for each in every]
 
 
 def _found(names: list[str], machine: Machine) -> list[tuple[str, Any]]:

@@ -121,7 +121,7 @@ def _twice(ours: list[Entry]) -> Iterator[tuple[str, str]]:
 
 def _others(configs: list[Config], settings: Settings) -> Iterator[tuple[str, str]]:
     wanted = [
-        Wanted(name, each.url, settings.profile, frozenset({name, each.url}), "", ())
+        Wanted(name, (each.url,), settings.profile, frozenset({name, each.url}), "", ())
         for name, each in settings.upstreams.items()
     ]
     for config in configs:

@@ -5,7 +5,7 @@ import re
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
@@ -24,30 +24,36 @@ _PASSING: Final = {"cache", ".cache", "caches", "tmp", "temp", "archive-v0"}
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The entry for one upstream."""
+    """The entry for one upstream, or for several together."""
 
     name: str
     """What the host will call it."""
-    url: str
+    urls: tuple[str, ...]
     profile: str
     targets: frozenset[str]
-    """The targets of `run` that mean this upstream; "" is no target at all."""
+    """The words behind `run` that mean the same, as `serves` tells them; "" is none at all."""
     command: str
     args: tuple[str, ...]
     env: dict[str, str] = field(default_factory=dict[str, str])
+    instead_of: frozenset[str] = frozenset()
+    """The words of those entries of ours that serve an upstream twice once this one is there."""
+
+    def makes_spare(self, entry: object) -> bool:
+        """Whether `entry` is ours and not needed beside this one."""
+        return is_ours(entry) and serves(entry) in {(target, self.profile) for target in self.instead_of}
 
     def is_in(self, entry: object) -> bool:
-        """Whether `entry` is ours and serves this upstream under this profile."""
+        """Whether `entry` is ours and serves the same under this profile."""
         return is_ours(entry) and serves(entry) in {(target, self.profile) for target in self.targets}
 
 
-def arguments(target: str, config: str | None, profile: str) -> tuple[str, ...]:
+def arguments(targets: Sequence[str], config: str | None, profile: str) -> tuple[str, ...]:
     """The words behind the command: the same for everybody who leaves things as they are.
 
     Companies allow servers by their exact words, so nothing is said that is the default.
     """
     named = (*(("--config", config) if config else ()), *(("--profile", profile) if profile != "default" else ()))
-    return ("run", target, *named)
+    return ("run", *targets, *named)
 
 
 def environment(environ: Mapping[str, str], home: Path) -> dict[str, str]:
@@ -68,18 +74,18 @@ def is_ours(entry: object) -> bool:
 
 
 def serves(entry: object) -> tuple[str, str]:
-    """The target and the profile of an entry of ours; a target of "" is none."""
+    """The targets of an entry of ours, with a space between several, and its profile."""
     env = _get(entry, "env")
     values = {"--profile": str(_get(env, "ACP_STDIO_PROFILE") or "default")}
-    target = ""
+    targets: list[str] = []
     words = iter([word for word in cast("list[object]", _get(entry, "args"))[1:] if isinstance(word, str)])
     for word in words:
         flag, equals, value = word.partition("=")
         if flag in _WITH_VALUE:
             values[flag] = value if equals else next(words, "")
         elif not word.startswith("-"):
-            target = target or word
-    return target, values["--profile"]
+            targets.append(word)
+    return " ".join(targets), values["--profile"]
 
 
 def _is_our_name(command: str) -> bool:

@@ -101,7 +101,7 @@ def rivals(config: Config, wanted: Sequence[Wanted]) -> list[Rival]:
     for name, entry in config.entries.items():
         if name not in taken and (name in served or is_ours(entry)):
             continue
-        same_url = not is_ours(entry) and any(leads_to(entry, each.url) for each in wanted)
+        same_url = not is_ours(entry) and any(leads_to(entry, url) for each in wanted for url in each.urls)
         rival = Rival(name, same_url, name in taken, credential_in(entry))
         if rival.same_url or rival.same_name or rival.credential:
             found.append(rival)
@@ -109,7 +109,7 @@ def rivals(config: Config, wanted: Sequence[Wanted]) -> list[Rival]:
 
 
 def install(config: Config, wanted: Sequence[Wanted], replace: Collection[str]) -> Change:
-    """Puts an entry for each wanted one; those named in `replace` make room for them.
+    """Puts an entry for each wanted one; those named in `replace`, and ours that it makes spare, make room for them.
 
     Leaves out wanted ones whose name is taken and not in `replace`. Raises `Failure` like `look`.
     """
@@ -123,8 +123,10 @@ def install(config: Config, wanted: Sequence[Wanted], replace: Collection[str]) 
         elif each.name not in config.entries or each.name in replace:
             text = edit.put(text, (section, each.name), _value(config.host, each))
             outcome[each.name] = "replaced" if each.name in config.entries else "added"
-    for name in config.entries:
-        if name in replace and name not in outcome and not is_ours(config.entries[name]):
+    there = [each for each in wanted if each.name in outcome or _present(config, each)]
+    for name, entry in config.entries.items():
+        named = name in replace and not is_ours(entry)
+        if name not in outcome and (named or any(each.makes_spare(entry) for each in there)):
             text = edit.drop(text, (section, name))
             outcome[name] = "removed"
     return _checked(Change(config, text, outcome))

@@ -73,6 +73,30 @@ def home(tmp_path: Path) -> Home:
     return Home(tmp_path / "sarah")
 
 
+def test_together_they_get_one_entry_and_each_an_own_one_again(home: Home) -> None:
+    home.write({"theirs": {"command": "/bin/true"}})
+    home.acp("install", "claude-desktop")
+    done = home.acp("install", "claude-desktop", "--together", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["files"][0]["entries"] == {
+        "acp-stdio": "added",
+        "finance": "removed",
+        "people": "removed",
+    }
+    assert list(home.servers) == ["theirs", "acp-stdio"]
+    assert home.servers["acp-stdio"]["args"] == ["run"]
+    assert "already there" in home.acp("install", "claude-desktop", "--together").stdout
+    home.acp("install", "claude-desktop")
+    assert list(home.servers) == ["theirs", "finance", "people"]
+
+
+def test_some_of_them_together_are_named_in_their_entry(home: Home) -> None:
+    both = ("--upstream", "people", "--upstream", "finance")
+    done = home.acp("install", "claude-desktop", "--together", *both)
+    assert done.returncode == 0, done.stderr
+    assert home.servers["acp-stdio"]["args"] == ["run", "people", "finance"]
+
+
 def test_each_upstream_gets_an_entry_with_the_absolute_program_and_stable_words(home: Home) -> None:
     done = home.acp("install", "claude-desktop")
     assert done.returncode == 0, done.stderr

@@ -51,7 +51,7 @@ def test_a_link_to_our_program_is_ours(tmp_path: Path) -> None:
 def test_the_words_say_nothing_that_is_the_default_and_are_read_back(
     config: str | None, profile: str, words: tuple[str, ...]
 ) -> None:
-    assert arguments("finance", config, profile) == words
+    assert arguments(["finance"], config, profile) == words
     assert serves({"args": list(words)}) == ("finance", profile)
 
 

@@ -19,7 +19,9 @@ from acp_stdio.hosts.plan import install, look, rivals, uninstall
 DESKTOP = BY_NAME["claude-desktop"]
 URL = "https://finance.example.com/mcp"
 KEY = "a-key-that-nobody-may-see-0123456789"
-FINANCE = Wanted("finance", URL, "default", frozenset({"finance", URL, ""}), "/opt/bin/acp-stdio", ("run", "finance"))
+FINANCE = Wanted(
+    "finance", (URL,), "default", frozenset({"finance", URL, ""}), "/opt/bin/acp-stdio", ("run", "finance")
+)
 ENTRY = {"command": "/opt/bin/acp-stdio", "args": ["run", "finance"]}
 POSIX = pytest.mark.skipif(os.name != "posix", reason="modes and links of POSIX")
 
@@ -123,7 +125,7 @@ def test_an_entry_of_ours_is_updated_and_what_the_person_added_stays(path: Path)
 
 
 def test_two_profiles_have_an_entry_each(path: Path) -> None:
-    work = Wanted("finance-work", URL, "work", frozenset({"finance", URL}), "/opt/bin/acp-stdio",
+    work = Wanted("finance-work", (URL,), "work", frozenset({"finance", URL}), "/opt/bin/acp-stdio",
                   ("run", "finance", "--profile", "work"), {"ACP_STDIO_HOME": "/srv"})  # fmt: skip
     _install(path)
     _install(path, wanted=work)

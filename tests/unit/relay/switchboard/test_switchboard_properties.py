@@ -9,9 +9,10 @@ from typing import Any, Final, TypeVar
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from acp_stdio.catalogue.model import Catalogue
+from acp_stdio.catalogue.model import NO_ERA, Catalogue
 from acp_stdio.errors import Failure
-from acp_stdio.relay.commands import Abort, Command, OpenStream, Post, RunHelper, ToHost
+from acp_stdio.relay.commands import Abort, Command, HandOver, OpenStream, Post, RunHelper, ToHost
+from acp_stdio.relay.mind import Mind
 from acp_stdio.relay.relay import Relay
 from acp_stdio.relay.switchboard.moves import Move, ToLane
 from acp_stdio.relay.switchboard.switchboard import Switchboard
@@ -217,20 +218,29 @@ class WildHost(Host):
 
 
 class RealHost(Host):
-    """Its lanes are relays, with an upstream each that does what hypothesis likes."""
+    """Its lanes are relays, and bridges where eras differ, with an upstream each that does what hypothesis likes."""
 
     def __init__(self, data: st.DataObject) -> None:
-        catalogues: list[Catalogue] = [
+        greeting = json.dumps(welcome()).encode()
+        known: list[Catalogue] = [
             {},
-            {"initialize 2025-11-25": json.dumps(welcome()).encode(), "legacy tools/list ": b'{"tools":[]}'},
+            {"initialize 2025-11-25": greeting, "legacy tools/list ": b'{"tools":[]}'},
+            {"initialize 2025-11-25": greeting, "server/discover": NO_ERA},
             {"server/discover": b'{"supportedVersions":["2026-07-28"]}'},
+            {"server/discover": b'{"supportedVersions":["2026-07-28"]}', "initialize 2025-11-25": NO_ERA},
         ]
-        self.relays = [
-            Relay(name, catalogue, signed_in=index != 0, mint=str, helpers=False)
+        catalogues = [dict(data.draw(st.sampled_from(known))) for _ in UPSTREAMS]
+        self.minted = 0
+        self.relays: list[Mind] = [
+            Relay(name, catalogue, signed_in=index != 0, mint=self._mint, helpers=False)
             for index, (name, catalogue) in enumerate(zip(UPSTREAMS, catalogues, strict=True))
         ]
         self.on_way: dict[tuple[int, int], bytes] = {}
         super().__init__(data, catalogues)
+
+    def _mint(self) -> str:
+        self.minted += 1
+        return f"{self.minted:032x}"
 
     def to_lane(self, lane: int, frame: Frame) -> None:
         self.carry_out(lane, self.relays[lane].host_sent(frame, self.now))
@@ -242,6 +252,8 @@ class RealHost(Host):
                     self.do(self.board.lane_sent(lane, frames.parse(raw), self.now))
                 case Post(call, raw):
                     self.on_way[lane, call] = raw
+                case HandOver(mind):
+                    self.relays[lane] = mind
                 case OpenStream(call):
                     self.on_way[lane, call] = b"{}"
                 case Abort(call):
