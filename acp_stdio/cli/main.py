@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "acp_stdio.cli.policy",
     ),
     "check-backend": ("does this server know who is asking? tries it, and reports", "acp_stdio.cli.check_backend"),
+    "tools": ("what the servers' tools say of themselves, and what changed", "acp_stdio.cli.tools"),
     "demo": ("the whole story on this computer, no accounts needed", "acp_stdio.cli.demo"),
 }
 """Command to its one line of help and the module that has `add_arguments(parser)` and `run(args)`."""

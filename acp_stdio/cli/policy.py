@@ -192,7 +192,7 @@ def _replay(args: argparse.Namespace, settings: Settings, policy: Policy, out: O
     from acp_stdio.policy.replay import replay
     from acp_stdio.runtime.past import calls_of
 
-    directory = Path(args.trail) if args.trail else settings.audit.path or settings.state_dir / "audit"
+    directory = Path(args.trail) if args.trail else settings.audit_dir
     found = replay(policy, calls_of(directory, args.since), _pairs(args.claims, "--as", lists=True))
     by_rule: dict[str, int] = {}
     for one in found.newly_denied:

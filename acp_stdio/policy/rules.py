@@ -130,6 +130,8 @@ class Layer:
     default: Effect = "allow"
     changes: Changes | None = None
     """None: it says nothing about changed tools."""
+    accepted: frozenset[str] = frozenset()
+    """Digests of tool definitions that need nobody's further consent."""
     reads_arguments: bool = True
     """Whether a rule asks for an argument's value; if none does, nobody needs to read them."""
 
@@ -174,6 +176,11 @@ class Policy:
     def reads_arguments(self) -> bool:
         """Whether any rule asks for an argument's value."""
         return any(layer.reads_arguments for layer in self.layers)
+
+    @property
+    def accepted(self) -> frozenset[str]:
+        """Changed tool definitions that a file accepts, by digest."""
+        return frozenset[str]().union(*(layer.accepted for layer in self.layers))
 
     @property
     def changes(self) -> Changes:

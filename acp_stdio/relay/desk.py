@@ -41,6 +41,7 @@ class Desk:
         call_timeout: float = 230.0,
         patience: float | None = None,
         sieve: Sieve = lambda _method, result, _live: result,
+        notice: Callable[[], str] = lambda: "",
     ) -> None:
         """`mint` gives 128 random bits as hexadecimal digits. With `patience` (seconds, in place of both short waits)
         only the upstream's own answers count: nothing is made up where it gives none."""
@@ -48,7 +49,7 @@ class Desk:
         self.modern = False
         self.strange = not catalogue
         """The host saw no catalogue: it has to be reopened once to see the tools after a sign-in."""
-        self._sieve = sieve
+        self._sieve, self._notice = sieve, notice
         self._upstream = upstream
         self._catalogue = catalogue
         self.crossed = False
@@ -216,7 +217,7 @@ class Desk:
         except Failure as failure:
             return self._refusal(row.id or b"null", row.method, failure, "")
         if tools and self._helpers:
-            shown = lists.with_helpers(shown) or shown
+            shown = lists.with_helpers(shown, self._notice()) or shown
         return None if shown is result else frames.answer(row.id or b"null", shown)
 
     def _made_up_initialize(self) -> bytes:

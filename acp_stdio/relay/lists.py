@@ -1,11 +1,13 @@
 """Lists on their way to the host: our two tools are added, what the rules hide is left out."""
 
+import json
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from msgspec import Raw
 
+from acp_stdio.policy.pins import Definition, definition_of, has_unseen, without_unseen
 from acp_stdio.wire import methods
 
 LOGIN_TOOL: Final = "acp_login"
@@ -67,6 +69,29 @@ def sifted(method: str, result: bytes, keep: Callable[[str, Raw], bool]) -> byte
     return msgspec.json.encode(members)
 
 
+def definitions(result: bytes) -> dict[str, Definition]:
+    """What the tools of a page say of themselves, by name; of what is no tool as we know it, nothing."""
+    try:
+        items: list[Any] = json.loads(result)["tools"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    tools = [cast("dict[str, Any]", item) for item in items if isinstance(item, dict)]
+    return {tool["name"]: definition_of(tool) for tool in tools if isinstance(tool.get("name"), str)}
+
+
+def plain(method: str, result: bytes) -> bytes:
+    """A list whose descriptions hold nothing that people cannot see; as it came, to the byte, where they do not."""
+    try:
+        if not has_unseen(result.decode()):
+            return result
+        members: dict[str, Any] = json.loads(result)
+        member = methods.LISTS[method]
+        shown = without_unseen(members[member])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return result
+    return result if shown == members[member] else json.dumps({**members, member: shown}).encode()
+
+
 def _kept(member: str, raw: Raw, keep: Callable[[str, Raw], bool]) -> bool:
     try:
         item = _item.decode(raw)
@@ -76,7 +101,7 @@ def _kept(member: str, raw: Raw, keep: Callable[[str, Raw], bool]) -> bool:
     return bool(name) and keep(name, raw)
 
 
-def with_helpers(result: Raw | bytes) -> bytes | None:
+def with_helpers(result: Raw | bytes, notice: str = "") -> bytes | None:
     """A `tools/list` result with our tools at the end of its last page.
 
     None where nothing is to be added: more pages follow, or the server has tools of these
@@ -90,9 +115,16 @@ def with_helpers(result: Raw | bytes) -> bytes | None:
         return None
     if ("nextCursor" in members and bytes(members["nextCursor"]) != b"null") or taken & _HELPERS.keys():
         return None
-    ours = b",".join(msgspec.json.encode(tool) for tool in _HELPERS.values())
+    ours = b",".join(msgspec.json.encode(_with_notice(tool, notice)) for tool in _HELPERS.values())
     members["tools"] = Raw(tools[:-1] + (b"," if taken else b"") + ours + b"]")
     return msgspec.json.encode(members)
+
+
+def _with_notice(tool: dict[str, Any], notice: str) -> dict[str, Any]:
+    """`acp_status` tells of tools that are missing, so that the person hears of it."""
+    if not notice or tool["name"] != STATUS_TOOL:
+        return tool
+    return {**tool, "description": f"{tool['description']} {notice}"}
 
 
 def empty(method: str, *, helpers: bool, modern: bool) -> bytes:

@@ -3,15 +3,18 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import AccessToken
+from acp_stdio.policy.pins import Pin, differing, digest, visible
 from acp_stdio.relay import lists
 from acp_stdio.relay.commands import CallRecord
+from acp_stdio.runtime.pins import Pins
 from acp_stdio.settings.policy_files import PolicyFiles
+from acp_stdio.wire import methods
 
 if TYPE_CHECKING:
     from acp_stdio.policy.decide import Decision, Limit
@@ -48,19 +51,25 @@ class Gate:
         self,
         upstream: str,
         files: PolicyFiles,
+        pins: Pins,
         state_dir: Path,
         agent: Callable[[], tuple[str, str]],
         executable: Callable[[], str] = lambda: "",
     ) -> None:
         """`agent`: name and version that the host gives itself; `executable`: the program that started us, as the
         system says."""
-        self._upstream = upstream
+        self.upstream = upstream
         self._files = files
+        self._pins = pins
+        self.tell: Callable[[str, dict[str, Any]], None] = lambda _event, _about: None
+        """Writes an event, and what is special about it, into the trail."""
         self._state_dir = state_dir
         self._named = agent
         self._executable = executable
         self._rates: Rates | None = None
         self._token: AccessToken | None = None
+        self._observed = b""
+        """The tools that were compared last."""
         self._claims: Mapping[str, Any] | None = None
         """What the newest token says; None before there is one."""
 
@@ -77,6 +86,9 @@ class Gate:
         """
         policy = self._files.current()
         agent = {"name": about.agent, "version": about.agent_version, "evidence": "self_reported"}
+        if about.method == methods.TOOLS_CALL and about.tool in self._hidden(policy):
+            said = {"rule": "tool_changes", "version": policy.version if policy else "", "decision": "deny"}
+            return Verdict(said, agent, _not_accepted(self.upstream, about.tool), _nothing)
         if policy is None:
             return Verdict(None, agent, None, _nothing)
         from acp_stdio.policy import decide, rules
@@ -88,31 +100,70 @@ class Gate:
         if decision.allowed and decision.limits:
             decision, undo = self._counted(decision, person)
         said = {"rule": decision.rule, "version": policy.version, "decision": "allow" if decision.allowed else "deny"}
-        refusal = None if decision.allowed else _denied(self._upstream, about, decision.message)
+        refusal = None if decision.allowed else _denied(self.upstream, about, decision.message)
         return Verdict(said, agent, refusal, undo)
 
     def sieve(self, method: str, result: bytes, live: bool) -> bytes:
         """A list without what this person may not ask for anyway. See `relay.desk.Sieve`."""
         policy = self._files.current()
+        hidden: Collection[str] = ()
+        if method == methods.TOOLS_LIST:
+            if live:
+                self._observe(policy, result)
+            hidden = self._hidden(policy)
+        result = lists.plain(method, result)
         if policy is None:
-            return result
+            return lists.sifted(method, result, lambda name, _: name not in hidden) if hidden else result
         from acp_stdio.policy.decide import may_be_listed
         from acp_stdio.policy.rules import Facts
 
         agent = self._agent(*self._named())
 
         def keep(name: str, _item: object) -> bool:
-            facts = Facts(self._upstream, LISTED_FOR[method], name, claims=self._claims, agent=agent)
-            return may_be_listed(policy, facts)
+            facts = Facts(self.upstream, LISTED_FOR[method], name, claims=self._claims, agent=agent)
+            return name not in hidden and may_be_listed(policy, facts)
 
         return lists.sifted(method, result, keep)
+
+    def notice(self) -> str:
+        """What people should know about the lists: the tools that are missing, and why. Empty where none is."""
+        try:
+            hidden = sorted(self._hidden(self._files.current()))
+        except Failure:
+            return ""
+        return _missing(self.upstream, hidden) if hidden else ""
+
+    # -- tools that changed -----------------------------------------------------------------------
+
+    def _hidden(self, policy: "Policy | None") -> Collection[str]:
+        """The tools whose change nobody has accepted."""
+        if policy is not None and policy.changes != "ask":
+            return ()
+        changed = self._pins.changed
+        if not changed:
+            return ()
+        accepted = policy.accepted if policy is not None else frozenset[str]()
+        return [name for name, digest in changed.items() if digest not in accepted]
+
+    def _observe(self, policy: "Policy | None", result: bytes) -> None:
+        """Compares the tools with what they said when they were first seen."""
+        changes = policy.changes if policy is not None else "ask"
+        if changes == "ignore" or result == self._observed:
+            return
+        news = self._pins.observe(lists.definitions(result))
+        for name in news:
+            pin = self._pins.current()[name]
+            self.tell("tool.changed", {"upstream": self.upstream, "tool": name, "change": change_of(pin, changes)})
+        if changes == "report":
+            self._pins.accept(news)
+        self._observed = result
 
     def _facts(self, policy: "Policy", about: CallRecord, body: bytes) -> "Facts":
         from acp_stdio.policy.rules import UNKNOWN, Facts
 
         arguments = _arguments(body) if policy.reads_arguments else UNKNOWN
         agent = self._agent(about.agent, about.agent_version)
-        return Facts(self._upstream, about.method, about.tool, arguments, self._claims, agent, clock)
+        return Facts(self.upstream, about.method, about.tool, arguments, self._claims, agent, clock)
 
     def _agent(self, name: str, version: str) -> "Agent":
         from acp_stdio.policy.rules import Agent
@@ -131,6 +182,28 @@ class Gate:
         if full is not None:
             return Decision(False, full.rule.id, full.rule.message or _too_often(full)), _nothing
         return decision, lambda: rates.give_back(decision.limits, person, now)
+
+
+def change_of(pin: Pin, then: str) -> dict[str, Any]:
+    """A tool's change for the trail; `then`: what it leads to, a word of `tool_changes`."""
+    after = digest(pin.changed) if pin.changed is not None else ""
+    return {"from": digest(pin.accepted), "to": after, "parts": differing(pin), "then": then}
+
+
+def _missing(upstream: str, hidden: Sequence[str]) -> str:
+    names = ", ".join(visible(name) for name in hidden[:5]) + (", …" if len(hidden) > 5 else "")
+    return (
+        f"{upstream} has changed what it says of {names}: hidden until the person accepts it. "
+        f"Ask them to run `acp-stdio tools diff` and then `acp-stdio tools accept`."
+    )
+
+
+def _not_accepted(upstream: str, tool: str) -> Failure:
+    return Failure(
+        "denied",
+        f"{upstream} has changed what it says of its tool {visible(tool)}, and nobody has accepted that yet.",
+        "Look at it with `acp-stdio tools diff`, then run `acp-stdio tools accept`.",
+    )
 
 
 def _nothing() -> None:

@@ -33,9 +33,18 @@ REOPEN: Final = "Quit this application completely and open it again, so that it 
 class HelperTools:
     """Runs `acp_login` and `acp_status`."""
 
-    def __init__(self, sessions: Sessions, identity_dir: Path, options: list[str], upstream: str) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        identity_dir: Path,
+        options: list[str],
+        upstream: str,
+        notice: Callable[[], str] = lambda: "",
+    ) -> None:
         """`identity_dir`: `Settings.identity_dir` of the upstream's identity, where its sign-ins take turns.
-        `options`: the command line options under which we run, for `login` to run under too."""
+        `options`: the command line options under which we run, for `login` to run under too.
+        `notice`: what people should know about the server's tools."""
+        self._notice = notice
         self._sessions = sessions
         self._identity_dir = identity_dir
         self._options = options
@@ -63,8 +72,8 @@ class HelperTools:
         return (
             f"Signed in as {session.account.label} at {session.account.issuer} since {since}. "
             f"The identity provider confirmed this {confirmed} s ago. "
-            f"Calls go to {self._upstream} in this person's name."
-        )
+            f"Calls go to {self._upstream} in this person's name. {self._notice()}"
+        ).rstrip()
 
     async def _login(self, *, strange: bool, modern: bool) -> tuple[str, bool]:
         before = self._sessions.current()

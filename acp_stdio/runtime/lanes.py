@@ -36,9 +36,11 @@ def switched(
     host: HostEnd,
     *,
     helpers: bool,
+    notice: Callable[[], str],
 ) -> "Lanes":
-    """The lanes with a switchboard. `greeted`: the host's first frame, where it was answered from memory."""
-    switchboard = Switchboard(upstreams, [catalogue for _, _, catalogue in lanes], helpers=helpers)
+    """The lanes with a switchboard. `greeted`: the host's first frame, where it was answered from memory;
+    `notice`: what people should know about the tools."""
+    switchboard = Switchboard(upstreams, [catalogue for _, _, catalogue in lanes], helpers=helpers, notice=notice)
     if greeted is not None:
         switchboard.handshake_was_answered(greeted)
     return Lanes(switchboard, lanes, together, host)

@@ -25,6 +25,7 @@ from acp_stdio.runtime.live import LiveFile
 from acp_stdio.runtime.log import log_to
 from acp_stdio.runtime.memory import Memory
 from acp_stdio.runtime.observed import executable_of
+from acp_stdio.runtime.pins import Pins
 from acp_stdio.runtime.prelude import Prelude
 from acp_stdio.runtime.served import Served
 from acp_stdio.runtime.several_sign_ins import helper_tools
@@ -81,17 +82,20 @@ def serve(
             for (relay, gate), each in zip(minds, served, strict=True)
         ]
 
+        def notice(about: Sequence[str] = names) -> str:
+            return " ".join(gate.notice() for _, gate in minds if gate.upstream in about).strip()
+
         def front(host: HostEnd) -> Front:
             if alone:
                 relay, parts, _ = lanes[0]
                 return Lane(relay, parts, host)
             from acp_stdio.runtime.lanes import switched
 
-            return switched(names, lanes, together, greeted, host, helpers=helpers)
+            return switched(names, lanes, together, greeted, host, helpers=helpers, notice=notice)
 
         shell = Shell(
             front,
-            Parts(trail, helper_tools(settings, served, options), live),
+            Parts(trail, helper_tools(settings, served, options, notice), live),
             lambda line, closed: Host(stdin, stdout, line, closed, played.leftover),
             played.parent,
         )
@@ -116,7 +120,8 @@ def _mind(
 ) -> tuple[Relay, Gate]:
     """The relay of one upstream, and the rules that it sieves its lists with and that its calls are judged by."""
     name = served.upstream.name
-    gate = Gate(name, rules, settings.state_dir, lambda: relay.agent, lambda: executable_of(parent))
+    pins = Pins(settings.state_dir, name, served.upstream.url)
+    gate = Gate(name, rules, pins, settings.state_dir, lambda: relay.agent, lambda: executable_of(parent))
     relay = Relay(
         name,
         served.catalogue,
@@ -126,6 +131,7 @@ def _mind(
         call_timeout=settings.host.call_timeout,
         patience=REHEARSAL_PATIENCE if rehearsal else None,
         sieve=gate.sieve,
+        notice=gate.notice,
     )
     return relay, gate
 
@@ -147,6 +153,7 @@ def _parts(
 
     keeper = Keeper(served.request, served.sign_in, recheck, loop, served.helper, refresh_failed, revoked)
     who = Who(keeper, upstream.name)
+    gate.tell = functools.partial(who.record, trail)
     return LaneParts(
         upstream.name,
         target,

@@ -1,5 +1,6 @@
 """Our two tools where the upstreams need more than one sign-in: each has its own turn, and what succeeded stays."""
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -54,13 +55,18 @@ class SeveralHelperTools:
 
 
 def helper_tools(
-    settings: Settings, served: Sequence[Served], options: Callable[[Sequence[str]], list[str]]
+    settings: Settings,
+    served: Sequence[Served],
+    options: Callable[[Sequence[str]], list[str]],
+    notice: Callable[[Sequence[str]], str],
 ) -> HelperTools | SeveralHelperTools:
-    """Our tools for these upstreams. `options`: our own, as words, about some of them."""
+    """Our tools for these upstreams. `options`: our own, as words, about some of them; `notice`: what people should
+    know about the tools of some."""
     tools: list[tuple[list[str], HelperTools]] = []
     for mine in settings.by_identity():
         its = [each for each in served if each.upstream.name in mine.upstreams]
         names = [each.upstream.name for each in its]
         sessions = its[0].sign_in if len(its) == 1 else AllOf([each.sign_in for each in its])
-        tools.append((names, HelperTools(sessions, mine.identity_dir, options(names), ", ".join(names))))
+        about = functools.partial(notice, names)
+        tools.append((names, HelperTools(sessions, mine.identity_dir, options(names), ", ".join(names), about)))
     return tools[0][1] if len(tools) == 1 else SeveralHelperTools(tools)

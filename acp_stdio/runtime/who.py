@@ -3,6 +3,7 @@
 import logging
 import socket
 import time
+from typing import Any
 
 from acp_stdio.audit.record import Context, event_record, user_of
 from acp_stdio.audit.trail import Trail
@@ -51,22 +52,17 @@ class Who:
 
     def refresh_failed(self, trail: Trail, failure: Failure) -> None:
         """Puts a renewal that failed into the trail: whose it was, and why."""
-        user, device = self.context().user, self._device
-        about = {"upstream": self._upstream}
+        self.record(trail, "refresh.failed", {"upstream": self._upstream}, outcome="error", reason=failure.reason)
+
+    def record(self, trail: Trail, event: str, about: dict[str, Any], *, outcome: str = "ok", reason: str = "") -> None:
+        """Puts something that is no call into the trail: while who was signed in, and `about` what."""
+        user, device, now = self.context().user, self._device, time.time()
         try:
             trail.append(
-                event_record(
-                    "refresh.failed",
-                    user=user,
-                    now=time.time(),
-                    device=device,
-                    outcome="error",
-                    reason=failure.reason,
-                    about=about,
-                )
+                event_record(event, user=user, now=now, device=device, outcome=outcome, reason=reason, about=about)
             )
         except Failure as why:
-            log.error("a failed renewal was not recorded: %s", why.message)
+            log.error("%s was not recorded: %s", event, why.message)
 
     def context(self) -> Context:
         """What all records share; made anew only when the session has changed."""

@@ -6,11 +6,13 @@ from typing import Final, Literal
 from acp_stdio.policy import values
 from acp_stdio.policy.globs import any_of
 from acp_stdio.policy.rules import (
+    CHANGES,
     KINDS,
     PROMPT,
     RESOURCE,
     TOOL,
     Agents,
+    Changes,
     Condition,
     Conditions,
     Effect,
@@ -74,9 +76,12 @@ class _Reader:
 
     def layer(self) -> Layer:
         default: Effect = self._table.word("default", "allow", ("allow", "deny"))
+        changes: Changes = self._table.word("tool_changes", "ask", CHANGES)
+        accepted = frozenset(self._table.texts("accepted_tools", (), _is_digest))
         rules = self._rules(self._table.entry("rules"))
         self._table.finish()
-        return Layer(self._name, rules, default, reads_arguments=self._reads_arguments)
+        said = changes if "tool_changes" in self._table.written else None
+        return Layer(self._name, rules, default, said, accepted, self._reads_arguments)
 
     def _labels(self, entry: Entry | None) -> Labels:
         found: list[tuple[str, str, frozenset[str]]] = []
@@ -194,6 +199,11 @@ def _labelled(wanted: frozenset[str], labels: Labels) -> Condition:
         return any(at(facts.upstream) and fits(facts.name) for at, fits in fitting)
 
     return Condition(f"tool is labelled {either_of(sorted(wanted))}", holds)
+
+
+def _is_digest(text: str) -> str:
+    fine = text.startswith("sha256:") and len(text) == 71 and set(text[7:]) <= set("0123456789abcdef")
+    return "" if fine else "must be digests as `acp-stdio tools diff --json` shows them"
 
 
 def _is_id(text: str) -> str:

@@ -45,7 +45,7 @@ def test_what_an_example_shows_switched_off_could_be_switched_on(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(managed, "PLACE", tmp_path / "none")
-    text = re.sub(r"^# (?=\[[a-z]+\]$|[a-z_]+ = )", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    text = re.sub(r"^# (?=\[{1,2}[a-z.]+\]{1,2}$|[a-z_]+ = )", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     bundle = tmp_path / "company.pem"
     bundle.touch()
     text = text.replace("/etc/ssl/certs/company.pem", str(bundle))

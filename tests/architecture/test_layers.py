@@ -42,7 +42,7 @@ DOORS = {("cli", "demo"): "the command `acp-stdio demo` opens it"}
 PURE = {
     "wire": frozenset[str](),
     "relay": frozenset[str](),
-    "policy": frozenset({"decimal"}),  # an argument is compared as it was written, not as a rounded float
+    "policy": frozenset({"decimal", "difflib"}),  # arguments are compared as they are written; a change is shown
     "identity": frozenset({"jwt"}),  # claim checks are its work; they read nothing but what they are given
 }
 """Rooms without I/O, clock or randomness, and what each may import beside `HARMLESS`."""

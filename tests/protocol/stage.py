@@ -1,6 +1,7 @@
 """The whole shell in one process: real pipes, real files, an upstream and a token helper that the test plays."""
 
 import asyncio
+import functools
 import json
 import os
 import time
@@ -28,6 +29,7 @@ from acp_stdio.runtime.keeper import Keeper
 from acp_stdio.runtime.lane import Lane, LaneParts
 from acp_stdio.runtime.live import LiveFile
 from acp_stdio.runtime.memory import Memory
+from acp_stdio.runtime.pins import Pins
 from acp_stdio.runtime.shell import Parts, Shell
 from acp_stdio.runtime.who import Who
 from acp_stdio.secrets import Secret
@@ -162,8 +164,11 @@ class Stage:
         loop = asyncio.get_running_loop()
         stdin, self.host_out = os.pipe()
         self.host_in, stdout = os.pipe()
-        gate = Gate("finance", PolicyFiles(self.folder / "config.toml"), self.folder, lambda: relay.agent)
-        relay = Relay("finance", {}, signed_in=True, mint=lambda: os.urandom(16).hex(), sieve=gate.sieve)
+        pins = Pins(self.folder, "finance", ORIGIN)
+        gate = Gate("finance", PolicyFiles(self.folder / "config.toml"), pins, self.folder, lambda: relay.agent)
+        relay = Relay(
+            "finance", {}, signed_in=True, mint=lambda: os.urandom(16).hex(), sieve=gate.sieve, notice=gate.notice
+        )
         keeper = Keeper(
             lambda rejected: Request(None, "default", (), "finance", rejected),
             self.session_file,
@@ -172,6 +177,8 @@ class Stage:
             self._start_helper(),
             is_revoked=Revocations().names,
         )
+        who = Who(keeper, "finance")
+        gate.tell = functools.partial(who.record, self.trail)
         lane = LaneParts(
             "finance",
             "/mcp",
@@ -179,7 +186,7 @@ class Stage:
             keeper,
             self.trail,
             Memory({}, CatalogueFile(self.folder / "cache", "finance", ORIGIN), lambda: False),
-            Who(keeper, "finance"),
+            who,
             gate,
         )
         parts = Parts(

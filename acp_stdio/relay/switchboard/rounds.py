@@ -72,13 +72,15 @@ class Rounds:
         announce: Callable[[str], list[Move]],
         *,
         helpers: bool,
+        notice: Callable[[], str],
     ) -> None:
-        """`announce`: tells the host that this list (`tools`, …) has changed. `helpers`: ours are in the list."""
+        """`announce`: tells the host that this list (`tools`, …) has changed. `helpers`: ours are in the list, and
+        `notice` is what they say about the others."""
         self._upstreams = upstreams
         self._catalogues = catalogues
         self._directory = directory
         self._announce = announce
-        self._helpers = helpers
+        self._helpers, self._notice = helpers, notice
         self._rounds: dict[bytes, _Round] = {}
         self._by_host: dict[bytes, _Round] = {}
         self._last: dict[tuple[int, str], bytes] = {}
@@ -212,7 +214,7 @@ class Rounds:
             modern=part.modern,
             complete=live == part.asked.keys(),
         )
-        return (lists.with_helpers(page) or page) if ours else page
+        return (lists.with_helpers(page, self._notice()) or page) if ours else page
 
     def _tell_handshake(self, part: _Round, errors: list[Frame]) -> list[Move]:
         legacy = part.method == methods.INITIALIZE

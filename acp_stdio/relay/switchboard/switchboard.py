@@ -5,7 +5,7 @@ Like a relay it takes events and returns what to do in order; what its lanes say
 says that it cannot. Nothing that a host or a lane sends raises.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from acp_stdio.catalogue.model import Catalogue
@@ -43,8 +43,16 @@ _OURS: Final = -1
 class Switchboard:
     """Between one host and several lanes."""
 
-    def __init__(self, upstreams: Sequence[str], catalogues: Sequence[Catalogue], *, helpers: bool = True) -> None:
-        """`catalogues`: what the lanes remember and go on learning, in the order of `upstreams`."""
+    def __init__(
+        self,
+        upstreams: Sequence[str],
+        catalogues: Sequence[Catalogue],
+        *,
+        helpers: bool = True,
+        notice: Callable[[], str] = lambda: "",
+    ) -> None:
+        """`catalogues`: what the lanes remember and go on learning, in the order of `upstreams`; `notice`: what
+        people should know about the tools."""
         self.agent = Agent()
         self.modern = False
         self._upstreams = upstreams
@@ -53,7 +61,7 @@ class Switchboard:
         self._directory = Directory(upstreams, catalogues)
         self._questions = Questions(upstreams)
         self._listening = Listening(upstreams, self._directory)
-        self._rounds = Rounds(upstreams, catalogues, self._directory, self._announce, helpers=helpers)
+        self._rounds = Rounds(upstreams, catalogues, self._directory, self._announce, helpers=helpers, notice=notice)
         self._asked: dict[bytes, _Asked] = {}
         self._legacy = False
         """The host has said `initialize`."""
