@@ -3,6 +3,7 @@
 Imports nothing of the proxy. `BearerAuth` guards an ASGI application; `mcp_sdk.SdkVerifier` plugs into the MCP SDK.
 """
 
+from acp_stdio.backend.assertion import AssertionVerifier, InvalidAssertion
 from acp_stdio.backend.caller import NOBODY, Caller
 from acp_stdio.backend.middleware import BearerAuth, caller_of
 from acp_stdio.backend.refusals import InsufficientScope, InvalidToken, KeysUnavailable, Refused
@@ -10,9 +11,11 @@ from acp_stdio.backend.verifier import TokenVerifier
 
 __all__ = [
     "NOBODY",
+    "AssertionVerifier",
     "BearerAuth",
     "Caller",
     "InsufficientScope",
+    "InvalidAssertion",
     "InvalidToken",
     "KeysUnavailable",
     "Refused",

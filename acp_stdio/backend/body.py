@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
+from acp_stdio.wire.members import members
+
 
 class BadBody(Exception):
     """Not one JSON-RPC message that everybody would read alike."""
@@ -19,6 +21,13 @@ class Asked:
     params: Any = None
     client_info: tuple[str, str] | None = None
     """Of MCP 2026-07-28's `_meta`, or of an `initialize`."""
+    raw: bytes = b""
+    """As it came."""
+
+    @property
+    def raw_params(self) -> bytes:
+        """The parameters' own JSON text; empty where there are none."""
+        return bytes(members(self.raw).get("params", b""))
 
     @property
     def tool(self) -> str:
@@ -49,7 +58,7 @@ def asked(raw: bytes) -> Asked:
     method, params = message.get("method"), message.get("params")
     if method is not None and not isinstance(method, str):
         raise BadBody("the method is not a string")
-    return Asked(method or "", bool(method) and "id" in message, params, _client_info(params))
+    return Asked(method or "", bool(method) and "id" in message, params, _client_info(params), raw)
 
 
 class _Twice(ValueError):

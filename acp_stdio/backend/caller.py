@@ -30,6 +30,8 @@ class Caller:
     """`X-Request-Id`: through acp-stdio, the id of the record in the caller's own trail."""
     claims: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
     """Of the token, verified."""
+    statement: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    """Of the `ACP-Assertion`, verified; empty where none is asked for. `act` says how the agent is known."""
 
     def asking(
         self, headers: Mapping[str, str], tool: str = "", client_info: tuple[str, str] | None = None

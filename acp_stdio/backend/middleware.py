@@ -7,14 +7,17 @@ Challenges as RFC 6750 section 3 and MCP authorization want them; the metadata o
 import json
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import replace
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
+from acp_stdio.backend.assertion import AssertionVerifier, InvalidAssertion
 from acp_stdio.backend.body import Asked, BadBody, asked
 from acp_stdio.backend.caller import NOBODY, Caller
 from acp_stdio.backend.outcome import Outcome
 from acp_stdio.backend.refusals import InsufficientScope, InvalidToken, KeysUnavailable, Refused
 from acp_stdio.backend.verifier import TokenVerifier
+from acp_stdio.identity.statement import HEADER
 from acp_stdio.identity.well_known import resource_metadata
 
 Scope = MutableMapping[str, Any]
@@ -69,16 +72,19 @@ class BearerAuth:
         verifier: TokenVerifier,
         *,
         resource: str = "",
+        assertions: AssertionVerifier | None = None,
         log: Callable[[str], object] | None = None,
         max_body: int = 4 * 1024 * 1024,
     ) -> None:
         """`resource`: this server's address as clients know it; default: the verifier's audience.
 
+        `assertions`: each request must also bring a signed statement about itself, see `AssertionVerifier`.
         `log` gets one line for each request that is answered or refused: who asked for what, and how it ended.
         `max_body`: bytes of one POST. Raises `ValueError` where the resource is not an address.
         """
         self._app = app
         self._verifier = verifier
+        self._assertions = assertions
         self._log = log
         self._max_body = max_body
         self._resource = resource or verifier.audience[0]
@@ -102,11 +108,21 @@ class BearerAuth:
         try:
             headers = _headers(scope)
             caller = NOBODY.asking(headers)
-            caller = (await self._verifier.verify_async(_bearer(headers))).asking(headers)
+            token = _bearer(headers)
+            caller = (await self._verifier.verify_async(token)).asking(headers)
             if scope["method"] == "POST":
                 body = await self._read(receive)
                 what = asked(body)
                 caller = caller.asking(headers, what.tool, what.client_info)
+            if self._assertions is not None:
+                said = self._assertions.verify(
+                    headers.get(HEADER.lower(), ""),
+                    token=token,
+                    caller=caller,
+                    asked=what,
+                    request_id=headers.get("x-request-id", ""),
+                )
+                caller = replace(caller, statement=said)
         except _Gone:
             return
         except (Refused, BadBody) as error:
@@ -158,6 +174,8 @@ class BearerAuth:
                 await _answer(send, 503, {"error": "temporarily_unavailable"}, ("retry-after", "5"))
             case InsufficientScope():
                 await _challenge(send, 403, "insufficient_scope", known)
+            case InvalidAssertion():
+                await _answer(send, 403, {"error": "invalid_assertion"})
             case _NoToken():
                 await _challenge(send, 401, "", known)
             case InvalidToken():

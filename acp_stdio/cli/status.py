@@ -30,6 +30,7 @@ EXAMPLES = """\
   acp-stdio status
   acp-stdio status --check          ask the identity provider and get each server's token
   acp-stdio status --verbose        also each value of [identity], and where it came from
+  acp-stdio status --device-key     this computer's public key, for servers that want signed statements
   acp-stdio status --json
 """
 
@@ -39,6 +40,7 @@ NOTHING = "Nothing to do."
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("targets", nargs="*", metavar="TARGET", help="only these upstreams (default: all)")
+    parser.add_argument("--device-key", action="store_true", help="only print this computer's public key, to enrol it")
     parser.add_argument("--check", action="store_true", help="contact the identity provider; never prompts")
 
 
@@ -46,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
     """0 signed in, 4 signed out; with `--check`, the code of what failed."""
     out = output_of(args)
     settings = settings_of(args, bare=True)
+    if args.device_key:
+        return _device_key(settings)
     failures: list[Failure] = []
     checks = _check(settings, failures) if args.check else {}
     now = time.time()
@@ -67,6 +71,17 @@ def run(args: argparse.Namespace) -> int:
     if not all(session is not None and session.signed_in for _, session in sign_ins):
         return EXIT_SIGN_IN_REQUIRED
     return failures[0].meaning.exit_code if failures else EXIT_OK
+
+
+def _device_key(settings: Settings) -> int:
+    """The public half as a JWK; the key is made where there is none yet. Raises `Failure(keyring_locked)`."""
+    from acp_stdio.identity.thumbprint import thumbprint
+    from acp_stdio.tokens.context import open_context
+    from acp_stdio.vault.device_key import device_key
+
+    key = device_key(open_context(settings, may_prompt=False).open_vault(), settings.paths.state)
+    print(json.dumps({**key.public, "kid": thumbprint(key.public)}, indent=2))
+    return EXIT_OK
 
 
 def _check(settings: Settings, failures: list[Failure]) -> dict[str, dict[str, Any]]:

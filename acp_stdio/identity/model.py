@@ -116,3 +116,5 @@ class AccessToken:
     """All that the token says, verified; the trail records a few of them."""
     person: dict[str, Any] = field(default_factory=dict[str, Any])
     """What the ID token says that came with it, verified; empty where none came."""
+    signing_key: Secret | None = None
+    """This computer's own, where the upstream wants signed statements beside the token."""

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import jwt
@@ -192,8 +192,7 @@ class _Examination:
         await self._refused(visitor, self._as(forgery), forgery.name, forgery.meaning, forgery.advice)
 
     def _as(self, forgery: Forgery) -> AccessToken:
-        own = self._case.own.token
-        return AccessToken(forgery.token, own.upstream, own.origin, own.generation, own.issued_at, own.expires_at)
+        return replace(self._case.own.token, value=forgery.token)
 
     async def _foreign(self, visitor: Visitor) -> None:
         if self._case.foreign is None:

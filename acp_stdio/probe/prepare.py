@@ -21,6 +21,7 @@ from acp_stdio.tokens.provider import origin_of
 from acp_stdio.tokens.refresh import obtain_token
 from acp_stdio.tokens.session_file import SessionFile
 from acp_stdio.tokens.sign_ins import settings_of
+from acp_stdio.vault.device_key import stored_key
 
 Record = Callable[[Settings, Session], str]
 """Writes into that person's trail that the check is about to act for them; returns the record's id, or raises."""
@@ -40,7 +41,10 @@ def person(settings: Settings, upstream: UpstreamSettings, record: Record) -> Pe
     session = signed_in(settings)
     if session.account is None:
         raise signed_out(session)
-    token = obtain_token(open_context(settings, may_prompt=False), upstream)
+    context = open_context(settings, may_prompt=False)
+    token = obtain_token(context, upstream)
+    if upstream.assertion:
+        token = replace(token, signing_key=stored_key(context.open_vault(), settings.paths.state))
     return Person(session.account, token, record(settings, session))
 
 

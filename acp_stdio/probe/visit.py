@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self, cast
 
 from acp_stdio import __version__
+from acp_stdio.audit.chain import NOTHING, Head
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import AccessToken
 from acp_stdio.oauth.words import plain
@@ -19,6 +20,7 @@ from acp_stdio.settings.model import NetworkSettings, UpstreamSettings
 from acp_stdio.upstream.attach import AuthorizedConnector
 from acp_stdio.upstream.http import Exchange
 from acp_stdio.upstream.network import connect
+from acp_stdio.upstream.statements import Statements
 from acp_stdio.upstream.streamable_http import Answer, origin_and_target
 from acp_stdio.wire.ending import Ending
 from acp_stdio.wire.headers import header_annotations, header_block, param_headers, request_headers
@@ -281,6 +283,13 @@ class _Asker:
         heard.session = self.session
         return heard
 
+    def _statement(self, token: AccessToken, body: bytes, request_id: str) -> tuple[str, str]:
+        """For a server that wants one with each request."""
+        agent = {**_CLIENT, "evidence": "self_reported"}
+        user = {"iss": token.claims.get("iss", ""), "sub": token.claims.get("sub", "")}
+        said = Statements()
+        return said.header(token, user=user, act=agent, body=body, request_id=request_id, head=Head("", 0, NOTHING))
+
     async def send(
         self, verb: str, body: bytes, headers: dict[str, str], expected: int | None = None, request_id: str = ""
     ) -> _Heard:
@@ -291,6 +300,8 @@ class _Asker:
             "X-Request-Id": heard.request_id,
             **({"Mcp-Session-Id": self.session} if self.session else {}),
         }
+        if self._token is not None and self._token.signing_key is not None:
+            head |= [self._statement(self._token, body, heard.request_id)]
         block = header_block(head.items())
         answer = Answer(heard)
         if self._token is None:

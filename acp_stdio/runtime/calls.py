@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from acp_stdio import __version__
 from acp_stdio.audit.arguments import Arguments
@@ -24,6 +24,9 @@ from acp_stdio.upstream.http import Exchange
 from acp_stdio.upstream.streamable_http import Answer
 from acp_stdio.wire.ending import Ending
 from acp_stdio.wire.headers import header_block
+
+if TYPE_CHECKING:
+    from acp_stdio.upstream.statements import Statements
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +71,9 @@ class Calls:
         gate: Gate,
         listener: Listener,
         arguments: Arguments,
+        statements: "Statements | None" = None,
     ) -> None:
+        """`statements`: each request brings a signed one about itself."""
         self._connector = connector
         self._target = target
         self._keeper = keeper
@@ -78,6 +83,7 @@ class Calls:
         self._gate = gate
         self._listener = listener
         self._arguments = arguments
+        self._statements = statements
         self._verdicts: dict[int, Verdict] = {}
         """What the rules said to a call, until its outcome is written."""
         self._live: dict[int, _Call] = {}
@@ -193,13 +199,29 @@ class Calls:
         name, version = self._agent()
         agent = f" ({header_text(name)}/{header_text(version)})" if name else ""
         intent = self._intents.get(call.number)
+        request_id = intent.call if intent else record_id()
         head = (
             *call.headers,
             ("User-Agent", f"acp-stdio/{__version__}{agent}"),
-            ("X-Request-Id", intent.call if intent else record_id()),
+            ("X-Request-Id", request_id),
             ("traceparent", intent.trace if intent else _trace()),
         )
+        if self._statements is not None:
+            head += (self._statement(call, token, request_id),)
         return self._connector.request(token, call.method, self._target, header_block(head), call.body, call.answer)
+
+    def _statement(self, call: "_Call", token: AccessToken, request_id: str) -> tuple[str, str]:
+        assert self._statements is not None
+        name, version = self._agent()
+        verdict = self._verdicts.get(call.number)
+        return self._statements.header(
+            token,
+            user=self._context().user or {},
+            act=verdict.agent if verdict else {"name": name, "version": version, "evidence": "self_reported"},
+            body=call.body,
+            request_id=request_id,
+            head=self._trail.head,
+        )
 
     def _intend(self, call: "_Call", about: CallRecord, token: AccessToken) -> None:
         intent = _Intent(record_id(), time.time(), about.trace or _trace(), token, self._context(), {})

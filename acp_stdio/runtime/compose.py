@@ -92,6 +92,7 @@ class Program:
             targets=self.arguments.targets,
             upstream=upstream,
             rejected=rejected,
+            signing=self.settings.upstreams[upstream].assertion,
         )
 
     def _purge(self) -> None:

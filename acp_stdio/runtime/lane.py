@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import anyio
 
@@ -38,6 +38,9 @@ from acp_stdio.upstream.attach import AuthorizedConnector
 from acp_stdio.wire import frames
 from acp_stdio.wire.ending import Ending
 from acp_stdio.wire.frames import Frame
+
+if TYPE_CHECKING:
+    from acp_stdio.upstream.statements import Statements
 
 TICK: Final = 1.0
 """Seconds between two looks at the mind's deadlines, while it has any."""
@@ -93,6 +96,8 @@ class LaneParts:
     gate: Gate
     arguments: Arguments = _NOT_RECORDED
     """How the trail speaks of a call's arguments."""
+    statements: "Statements | None" = None
+    """Where the upstream has `assertion = true`."""
 
 
 class Lane:
@@ -112,6 +117,7 @@ class Lane:
             parts.gate,
             self,
             parts.arguments,
+            parts.statements,
         )
         self._host = host
         self._ticking: asyncio.TimerHandle | None = None

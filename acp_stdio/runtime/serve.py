@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
@@ -38,6 +38,9 @@ from acp_stdio.upstream.attach import AuthorizedConnector
 from acp_stdio.upstream.network import reach
 from acp_stdio.upstream.streamable_http import origin_and_target
 from acp_stdio.wire import frames
+
+if TYPE_CHECKING:
+    from acp_stdio.upstream.statements import Statements
 
 LEAVE: Final = 0.2
 """Seconds for taking the event loop down, after everything that matters is closed."""
@@ -164,7 +167,17 @@ def _parts(
         who,
         gate,
         Arguments(settings.audit.arguments, settings.paths.state / KEY_FILE),
+        _statements(upstream.assertion),
     )
+
+
+def _statements(wanted: bool) -> "Statements | None":
+    if not wanted:
+        return None
+    from acp_stdio.upstream.statements import Statements, load_libraries
+
+    threading.Thread(target=load_libraries, name="libraries", daemon=True).start()
+    return Statements()
 
 
 def _leave_within(seconds: float) -> None:

@@ -15,7 +15,7 @@ from acp_stdio.settings.model import DEFAULT, Settings
 from acp_stdio.settings.paths import Paths, user_paths
 from acp_stdio.settings.revocations import KEY
 from acp_stdio.settings.sources import Entry, Problems, Source, closest, parse
-from acp_stdio.settings.table import UNSUPPORTED, Table
+from acp_stdio.settings.table import Table
 from acp_stdio.settings.targets import select
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ client_id = "acp-stdio"
 url = "https://finance.example.com/mcp"
 """
 
-_LATER_TOP: Final = ("allow_token_export",)
 _NAMED: Final = {"upstreams": ("an upstream", "finance"), "identities": ("an identity", "customers")}
 """Tables of tables: what one of them is called in words, and an example's name."""
 _SECTIONS: Final = ("identity", "audit", "network", "storage", "host")
@@ -104,9 +103,10 @@ def build(
     """
     tables = _merge(sources, problems)
     above = tables.pop((), {})
-    top = Table(above, problems, documented=_LATER_TOP)
+    top = Table(above, problems)
     if (version := top.entry("version")) and (type(version.value) is not int or version.value != 1):
         problems.at(version, "must be 1, the format that this version reads")
+    allow_token_export = top.flag("allow_token_export", False)
     revoked = top.texts(KEY, (), checks.filled)
     if (listed := above.get(KEY)) and listed.source.path != managed.PLACE:
         problems.at(listed, "is the administrator's to say, in the managed file")
@@ -134,6 +134,7 @@ def build(
         audit=sections.audit(tables.get(("audit",), {}), problems),
         host=sections.host(tables.get(("host",), {}), problems),
         revoked=frozenset(revoked),
+        allow_token_export=allow_token_export,
         user_file=user,
         config_file=user if any(source.path == user for source in sources) else None,
         policy=read_policy(sources, problems),
@@ -191,8 +192,6 @@ def _merge(sources: Sequence[Source], problems: Problems) -> Tables:
                 _lay_each(tables, entry, problems)
             elif key == "policy":
                 continue  # its layers add up instead of replacing each other
-            elif key in _LATER_TOP:
-                problems.at(entry, UNSUPPORTED)
             elif isinstance(value, dict):
                 problems.at(entry, f"is not a known table{closest(key, (*_SECTIONS, *_NAMED, 'policy'))}")
             else:

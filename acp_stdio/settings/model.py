@@ -77,6 +77,8 @@ class UpstreamSettings:
     origin by this very setting; or the ID token, for servers that take no other."""
     identity: str = DEFAULT
     """Whose tokens it is sent: the name of an identity."""
+    assertion: bool = False
+    """Each request also brings a statement signed with this computer's key (`ACP-Assertion`)."""
     transport: Transport = "auto"
     """auto: Streamable HTTP, else HTTP+SSE where the server turns out to be that old."""
 
@@ -139,6 +141,8 @@ class Settings:
     """The user's file, there or not: the command line's, or the platform's."""
     config_file: Path | None = None
     """The same where it is there."""
+    allow_token_export: bool = False
+    """`acp-stdio token` may print an access token, for programs that bring no client of their own."""
     policy: "Policy | None" = None
     """The rules about calls as they were read; `run` looks for newer ones before each call (`PolicyFiles`)."""
     identities: dict[str, IdentitySettings] = field(default_factory=dict[str, IdentitySettings])

@@ -35,7 +35,7 @@ from acp_stdio.settings.sources import Entry, Problems
 from acp_stdio.settings.table import Table
 
 # What the published format has and this version does not act on yet.
-_LATER_UPSTREAM: Final = ("command", "args", "env", "assertion")
+_LATER_UPSTREAM: Final = ("command", "args", "env")
 _LATER_AUDIT: Final = ("otlp", "deliver", "max_backlog")
 
 IDENTITY_KEYS: Final = tuple(each.name for each in fields(IdentitySettings) if each.name not in ("name", "origins"))
@@ -154,6 +154,7 @@ def upstream(
     token_format: TokenFormat = table.word("token_format", default_format, ("jwt", "opaque", "id_token"))
     if token_format == "opaque" and "audience" in entries:  # noqa: S105 - its kind, not a token
         problems.at(entries["audience"], 'says nothing about a token that cannot be read (token_format = "opaque")')
+    assertion = table.flag("assertion", False)
     table.finish()
     return UpstreamSettings(
         name=name,
@@ -165,6 +166,7 @@ def upstream(
         principal=principal,
         token_format=token_format,
         identity=identity,
+        assertion=assertion,
     )
 
 

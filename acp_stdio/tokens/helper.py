@@ -11,6 +11,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Final, NoReturn
 
@@ -158,6 +159,10 @@ def _serve(request: Request, answers: _Answers, reader: _Reader) -> None:
             cancelled=reader.is_gone,
             on_sent=on_sent,
         )
+        if request.signing:
+            from acp_stdio.vault.device_key import stored_key
+
+            token = replace(token, signing_key=stored_key(context.open_vault(), settings.paths.state))
     except Cancelled:
         return
     except Failure as failure:

@@ -23,6 +23,8 @@ class Request:
     upstream: str
     rejected: str | None = None
     """The `fingerprint` of the token that the upstream answered with 401, if that is why we ask."""
+    signing: bool = False
+    """This computer's signing key is wanted too: the upstream has `assertion = true`."""
     revoke: Secret | None = None
     """No token is wanted: this one is to be ended at the provider, since the person signed out."""
 
@@ -48,6 +50,7 @@ def encode_request(request: Request) -> bytes:
             "targets": list(request.targets),
             "upstream": request.upstream,
             "rejected": request.rejected,
+            "signing": request.signing,
             "revoke": request.revoke.reveal() if request.revoke else None,
         }
     )
@@ -63,6 +66,7 @@ def decode_request(line: bytes) -> Request:
             targets=tuple(data["targets"]),
             upstream=data["upstream"],
             rejected=data["rejected"],
+            signing=data["signing"] is True,
             revoke=Secret(data["revoke"]) if data["revoke"] else None,
         )
     except (KeyError, TypeError) as error:
@@ -89,6 +93,7 @@ def encode_answer(answer: AccessToken | Failure | Sent) -> bytes:
                         "token_type": answer.token_type,
                         "claims": answer.claims,
                         "person": answer.person,
+                        "signing_key": answer.signing_key.reveal() if answer.signing_key else None,
                     }
                 }
             )
@@ -116,6 +121,7 @@ def decode_answer(line: bytes) -> AccessToken | Failure | Sent:
                 token_type=token["token_type"],
                 claims=token["claims"],
                 person=token["person"],
+                signing_key=Secret(token["signing_key"]) if token["signing_key"] else None,
             )
     except (ValueError, KeyError, TypeError, AttributeError):
         pass  # the line may hold a token, so nothing of it is shown

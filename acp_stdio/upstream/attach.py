@@ -12,6 +12,13 @@ from acp_stdio.identity.model import AccessToken
 from acp_stdio.upstream.http import Connector, Exchange, Receiver
 
 
+def header_of(token: AccessToken) -> str:
+    """As a JSON object, for a program that sends the token itself (`acp-stdio token --headers`)."""
+    import json
+
+    return json.dumps({"Authorization": f"{token.token_type} {token.value.reveal()}"})
+
+
 class AuthorizedConnector:
     """A connector to one origin that adds the person's token."""
 

@@ -6,7 +6,6 @@ long as the trail is kept. Who removes it (`acp-stdio/device-key` in the keyring
 """
 
 import base64
-import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from acp_stdio.errors import Failure
+from acp_stdio.identity.thumbprint import thumbprint
 from acp_stdio.secrets import Secret
 from acp_stdio.vault.lock import FileLock
 from acp_stdio.vault.store import Vault
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 RECORD: Final = "device-key"
-URI: Final = "urn:ietf:params:oauth:jwk-thumbprint:sha-256:"
-"""RFC 9278 section 3: a thumbprint as a name."""
 LOCK_TIMEOUT: Final = 10.0
 PUBLIC: Final = "device-key.json"
 """The public half, in the state directory: what an administrator enrols, and what `audit verify` checks with."""
@@ -51,6 +49,11 @@ class DeviceKey:
 
 def device_key(vault: Vault, state: Path) -> DeviceKey:
     """The key, made by the first who asks; two who ask at once get the same. Raises `Failure("keyring_locked")`."""
+    return read_key(stored_key(vault, state))
+
+
+def stored_key(vault: Vault, state: Path) -> Secret:
+    """The key as it is stored, for a process of ours that may not read the keyring. Raises `keyring_locked`."""
     stored = vault.load(RECORD)
     if stored is None:
         try:
@@ -61,9 +64,8 @@ def device_key(vault: Vault, state: Path) -> DeviceKey:
                     vault.save(RECORD, stored)
         except OSError as e:
             raise Failure("keyring_locked", f"This computer's key could not be made: {e}.", "Try again.") from None
-    key = _read(stored)
-    _publish(state / PUBLIC, key.public)
-    return key
+    _publish(state / PUBLIC, read_key(stored).public)
+    return stored
 
 
 def verified(jws: str, public: dict[str, Any], kind: str) -> bytes:
@@ -78,12 +80,6 @@ def verified(jws: str, public: dict[str, Any], kind: str) -> bytes:
     if checked["header"].get("typ") != kind:
         raise ValueError("it was signed as something else")
     return checked["payload"]
-
-
-def thumbprint(public: dict[str, Any]) -> str:
-    """RFC 7638 section 3, as the URI of RFC 9278. Raises `KeyError` where it is no EC key."""
-    members = {name: public[name] for name in ("crv", "kty", "x", "y")}
-    return URI + _text(hashlib.sha256(json.dumps(members, separators=(",", ":")).encode()).digest())
 
 
 def published(state: Path) -> dict[str, Any] | None:
@@ -102,7 +98,7 @@ def _new() -> Secret:
     return Secret(json.dumps({"v": 1, "crv": "P-256", "d": _text(number.to_bytes(32))}))
 
 
-def _read(stored: Secret) -> DeviceKey:
+def read_key(stored: Secret) -> DeviceKey:
     from cryptography.hazmat.primitives.asymmetric import ec
 
     try:

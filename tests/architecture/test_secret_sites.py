@@ -30,9 +30,12 @@ REVEALED = {
     "acp_stdio/tokens/messages.py:encode_request": "run hands it back to be ended at the provider after a logout",
     "acp_stdio/tokens/messages.py:fingerprint": "a digest tells which token was refused, without the token",
     "acp_stdio/upstream/attach.py:AuthorizedConnector.request": "THE place where the token goes on a request",
-    "acp_stdio/vault/device_key.py:_read": "the private half becomes a key that can sign, and cannot be printed",
+    "acp_stdio/vault/device_key.py:read_key": "the private half becomes a key that can sign, and cannot be printed",
     "acp_stdio/vault/file_vault.py:FileVault.save": "the record is encrypted into the store that the settings name",
     "acp_stdio/vault/keyring_vault.py:KeyringVault.save": "the record goes into the OS keyring",
+    "acp_stdio/upstream/attach.py:header_of": "a program that sends the token itself is handed the header",
+    "acp_stdio/cli/token.py:_print": "the command that prints a token, where the configuration allows it",
+    "acp_stdio/upstream/statements.py:Statements._taken_up": "a statement is bound to the token by a digest (RFC 9449)",
     "acp_stdio/upstream/proxy.py:open_tunnel": "the proxy's own credential goes to the proxy",
 }
 """`FILE:FUNCTION` of each call of `Secret.reveal`, and what the secret is needed for there."""

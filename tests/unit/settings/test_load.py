@@ -174,7 +174,6 @@ def test_all_problems_are_told_at_once_with_file_and_line(home: Path) -> None:
         ("identity", "redirect = 'http://127.0.0.1/x'", "with a port"),
         ("identity", "redirect = 'http://127.0.0.1:70000/x'", "above 65535"),
         ("upstreams.x", "url = 'https://a.example/mcp'\ntransport = 'stdio'", '= "stdio" is not supported'),
-        ("upstreams.x", "url = 'https://a.example/mcp'\nassertion = true", "assertion is not supported"),
         ("upstreams.x", "url = 'https://a.example/mcp'\naccess_token = 'x'", "no secret belongs"),
         ("upstreams.x", "url = 'https://u:p@a.example/mcp'", "must not carry a user name or password"),
         ("upstreams.x", "url = 'https://a.example/mcp#x'", "must not have a fragment"),

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from acp_stdio.errors import Failure
+from acp_stdio.identity.thumbprint import thumbprint
 from acp_stdio.secrets import Secret
-from acp_stdio.vault.device_key import RECORD, device_key, published, thumbprint, verified
+from acp_stdio.vault.device_key import RECORD, device_key, published, verified
 from acp_stdio.vault.file_vault import FileVault
 from acp_stdio.vault.store import Vault
 from tests.kit import leaks
