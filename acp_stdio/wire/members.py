@@ -10,6 +10,9 @@ from msgspec import Raw
 _members = msgspec.json.Decoder(dict[str, Raw])
 _items = msgspec.json.Decoder(list[Raw])
 _string = msgspec.json.Decoder(str)
+MAX_NAMES = 256
+"""How many names are kept, and the longest of them: peers choose names too."""
+_names: dict[str, bytes] = {}
 
 
 def members(raw: Raw | bytes | None) -> dict[str, Raw]:
@@ -56,7 +59,17 @@ def text(raw: Raw | None) -> str:
 
 def joined(parts: Mapping[str, Raw | bytes]) -> bytes:
     """The JSON object of these members."""
-    return b"{%b}" % b",".join(b"%b:%b" % (json.dumps(name).encode(), bytes(raw)) for name, raw in parts.items())
+    return b"{%b}" % b",".join([_quoted(name) + bytes(raw) for name, raw in parts.items()])
+
+
+def _quoted(name: str) -> bytes:
+    """A member's name as it stands before its value. The few of MCP are kept: a frame takes 2.5 us, not 6.5."""
+    known = _names.get(name)
+    if known is None:
+        known = json.dumps(name).encode() + b":"
+        if len(_names) < MAX_NAMES and len(name) < MAX_NAMES:
+            _names[name] = known
+    return known
 
 
 def encoded(value: Any) -> Raw:

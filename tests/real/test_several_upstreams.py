@@ -125,6 +125,34 @@ def test_progress_questions_and_changes_come_from_each_of_them(scene: Scene, era
     with_bound(act)
 
 
+@ERAS
+def test_servers_of_two_eras_serve_a_host_of_either(provider: OidcProvider, tmp_path: Path, era: str) -> None:
+    async def paris(context: Any, params: Any) -> ElicitResult:
+        return ElicitResult(action="accept", content={"city": "Paris"})
+
+    with (
+        sdk_upstream(provider.issuer, "--only", "legacy") as old,
+        sdk_upstream(provider.issuer, "--only", "modern") as new,
+    ):
+        scene = Scene(tmp_path, provider, old)
+        configure(scene, {"new": new.url})
+        scene.login()
+
+        async def act() -> None:
+            async with sdk_host(scene.environment, scene.home, era, elicitation_callback=paris) as client:
+                tools = {tool.name for tool in (await client.list_tools()).tools}
+                assert {"finance__whoami", "new__whoami", "acp_status"} <= tools
+                for name in ("finance", "new"):
+                    result: Any = await client.call_tool(f"{name}__whoami")
+                    assert result.content[0].text == "alice"
+                    asked: Any = await client.call_tool(f"{name}__elicit")
+                    assert asked.content[0].text == "Paris"
+
+        with_bound(act)
+        assert "version=2025-11-25" in old.lines("tool=whoami")[-1]
+        assert "version=2026-07-28" in new.lines("tool=whoami")[-1]
+
+
 def with_bound(act: Any) -> None:
     """Runs one act; nothing in it may take longer than a minute and a half."""
 

@@ -1,7 +1,6 @@
 """Whose tool or prompt a name means, and what a host calls it (MCP 2026-07-28, server/tools: tool names)."""
 
 import hashlib
-import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -9,7 +8,7 @@ SEPARATOR: Final = "__"
 MAX_NAME: Final = 64
 """Characters that the hosts' model APIs take."""
 _CHECKSUM: Final = 8
-_shortened = re.compile(rf".+_[0-9a-f]{{{_CHECKSUM}}}", re.DOTALL)
+_HEX: Final = frozenset("0123456789abcdef")
 
 
 class Names:
@@ -44,7 +43,8 @@ class Names:
 
     def is_unknown_short(self, shown: str) -> bool:
         """Whether this looks shortened, and nothing that was seen yet has this short form."""
-        return shown not in self._shortened and _shortened.fullmatch(shown) is not None
+        mark, checksum = shown[-1 - _CHECKSUM : -_CHECKSUM], shown[-_CHECKSUM:]
+        return mark == "_" and shown not in self._shortened and _HEX.issuperset(checksum)
 
     def _by_prefix(self, shown: str) -> int | None:
         return next((lane for lane in self._longest_first if shown.startswith(self._prefixes[lane])), None)
