@@ -4,7 +4,7 @@ import argparse
 import getpass
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from acp_stdio.audit.record import utc
@@ -55,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
     out = output_of(args)
     settings = settings_of(args)
+    settings = replace(settings, upstreams={k: each for k, each in settings.upstreams.items() if each.takes_token})
     choices = _choices(args)
     # Without a browser of ours the address or the code is all there is: --quiet does not swallow it.
     by_code = args.device or any(each.identity.flow == "device" for each in settings.by_identity())

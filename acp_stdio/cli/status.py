@@ -95,6 +95,8 @@ def _check(settings: Settings, failures: list[Failure]) -> dict[str, dict[str, A
             continue
         context = open_context(mine, may_prompt=False)
         for name, upstream in mine.upstreams.items():
+            if not upstream.takes_token:
+                continue
             try:
                 token = obtain_token(context, upstream)
             except Failure as failure:
@@ -153,7 +155,8 @@ def _upstream(
         "name": upstream.name,
         "signed_in": session.signed_in and serves(session, upstream),
         "url": upstream.url,
-        "audience": list(upstream.audience) or [resource or upstream.url],
+        "transport": upstream.transport,
+        "audience": list(upstream.audience) or ([resource or upstream.url] if upstream.takes_token else []),
         "token_request": upstream.token_request,
         "token_format": upstream.token_format,
         "resource": resource,

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Final
 
 from acp_stdio.doctor import (
+    child,
     configuration,
     directories,
     keyring,
@@ -57,6 +58,8 @@ def _provider(label: str, mine: Settings) -> list[Check]:
 
 def _upstream(each: UpstreamSettings, mine: Settings) -> list[Check]:
     name = f"upstream/{each.name}"
+    if each.transport == "stdio":
+        return [Check(f"{name}/command", partial(child.probe, upstream=each))]
     return [
         Check(f"{name}/network", partial(network.probe, url=each.url, provider=False)),
         Check(f"{name}/access", partial(upstream.access, upstream=each), (f"{name}/network",)),

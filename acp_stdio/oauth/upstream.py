@@ -34,7 +34,7 @@ class Described:
     @property
     def resource(self) -> str:
         """What to ask tokens for, byte for byte; without metadata its address."""
-        return self.metadata.resource if self.metadata else self.upstream.url
+        return self.metadata.resource if self.metadata else self.upstream.resource
 
     @property
     def scopes(self) -> tuple[str, ...]:
@@ -56,6 +56,8 @@ def describe(upstream: UpstreamSettings, http: httpx2.Client) -> Described:
 
     Raises `Failure`: upstream_unreachable, wrong_audience.
     """
+    if upstream.transport == "stdio":
+        return Described(upstream, None)  # the configuration says all that there is to say
     challenge = ask(upstream.url, http)
     metadata = protected_resource(upstream.url, http, challenge=challenge.resource_metadata or None)
     return Described(upstream, metadata, challenge.scopes)

@@ -19,7 +19,7 @@ from acp_stdio.relay.commands import CallRecord, EndSession, Headers, OpenStream
 from acp_stdio.runtime.gate import Gate, Verdict
 from acp_stdio.runtime.keeper import Keeper
 from acp_stdio.tokens.endings import ended_or_changed
-from acp_stdio.upstream.attach import AuthorizedConnector
+from acp_stdio.upstream.attach import Attacher
 from acp_stdio.upstream.http import Exchange
 from acp_stdio.upstream.streamable_http import Answer
 from acp_stdio.wire.ending import Ending
@@ -62,7 +62,7 @@ class Calls:
 
     def __init__(
         self,
-        connector: AuthorizedConnector,
+        connector: Attacher,
         target: str,
         keeper: Keeper,
         trail: Trail,

@@ -62,12 +62,12 @@ class Program:
         return Served(
             upstream,
             sign_in,
-            signed_in,
+            signed_in or not upstream.takes_token,
             revoked,
             {} if self.rehearsal else file.load(),
             file,
             request,
-            _start_helper(request(None)) if signed_in else None,
+            _start_helper(request(None)) if signed_in and upstream.takes_token else None,
         )
 
     def _together(self) -> CatalogueFile:

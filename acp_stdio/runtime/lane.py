@@ -34,7 +34,7 @@ from acp_stdio.runtime.keeper import Keeper
 from acp_stdio.runtime.memory import Memory
 from acp_stdio.runtime.who import Who
 from acp_stdio.tokens.endings import ended_or_changed
-from acp_stdio.upstream.attach import AuthorizedConnector
+from acp_stdio.upstream.attach import Attacher
 from acp_stdio.wire import frames
 from acp_stdio.wire.ending import Ending
 from acp_stdio.wire.frames import Frame
@@ -87,7 +87,7 @@ class LaneParts:
     upstream: str
     target: str
     """Path and query of the upstream's URL."""
-    connector: AuthorizedConnector
+    connector: Attacher
     keeper: Keeper
     trail: Trail
     """The process's own; all lanes write the same."""

@@ -30,13 +30,12 @@ from acp_stdio.runtime.prelude import Prelude
 from acp_stdio.runtime.served import Served
 from acp_stdio.runtime.several_sign_ins import helper_tools
 from acp_stdio.runtime.shell import Front, Parts, Shell
+from acp_stdio.runtime.tokenless import Tokenless
 from acp_stdio.runtime.who import Who
 from acp_stdio.settings.model import Settings
 from acp_stdio.settings.policy_files import PolicyFiles
 from acp_stdio.settings.revocations import Revocations
-from acp_stdio.upstream.attach import AuthorizedConnector
-from acp_stdio.upstream.network import reach
-from acp_stdio.upstream.streamable_http import origin_and_target
+from acp_stdio.upstream.network import attached
 from acp_stdio.wire import frames
 
 if TYPE_CHECKING:
@@ -64,7 +63,8 @@ def serve(
     log = log_to(settings.paths.log)
     stdin, stdout, played = stdio
     alone = len(served) == 1
-    helpers = settings.host.helper_tools and not rehearsal
+    people = [each for each in served if each.upstream.takes_token]
+    helpers = settings.host.helper_tools and not rehearsal and bool(people)
     rules = PolicyFiles(settings.user_file)
     minds = [
         _mind(settings, each, rules, played.parent, helpers=helpers and alone, rehearsal=rehearsal) for each in served
@@ -98,7 +98,7 @@ def serve(
 
         shell = Shell(
             front,
-            Parts(trail, helper_tools(settings, served, options, notice), live),
+            Parts(trail, helper_tools(settings, people or served, options, notice), live),
             lambda line, closed: Host(stdin, stdout, line, closed, played.leftover),
             played.parent,
         )
@@ -148,19 +148,20 @@ def _parts(
     loop: asyncio.AbstractEventLoop,
 ) -> LaneParts:
     upstream = served.upstream
-    origin, target = origin_and_target(upstream.url)
+    connector, target = attached(upstream, settings.network)
+    keeping = Keeper if upstream.takes_token else Tokenless
     recheck = settings.of(upstream).identity.recheck_identity
 
     def refresh_failed(failure: Failure) -> None:
         who.refresh_failed(trail, failure)
 
-    keeper = Keeper(served.request, served.sign_in, recheck, loop, served.helper, refresh_failed, revoked)
-    who = Who(keeper, upstream.name)
+    keeper = keeping(served.request, served.sign_in, recheck, loop, served.helper, refresh_failed, revoked)
+    who = Who(keeper, upstream.name, required=upstream.takes_token)
     gate.tell = functools.partial(who.record, trail)
     return LaneParts(
         upstream.name,
         target,
-        AuthorizedConnector(reach(upstream, settings.network), origin, upstream.name),
+        connector,
         keeper,
         trail,
         Memory(served.catalogue, served.catalogue_file, who.is_signed_in),

@@ -21,6 +21,7 @@ class Served:
     upstream: UpstreamSettings
     sign_in: SignIn
     signed_in: bool
+    """Whether calls may leave: somebody is signed in, or it takes no token."""
     revoked: bool
     """The administrator's word about the person who was signed in."""
     catalogue: Catalogue

@@ -17,7 +17,9 @@ log = logging.getLogger(__name__)
 class Who:
     """One process's view of the shared session."""
 
-    def __init__(self, keeper: Keeper, upstream: str) -> None:
+    def __init__(self, keeper: Keeper, upstream: str, *, required: bool = True) -> None:
+        """`required`: whether calls need a sign-in. Where they do not, one that ends changes nothing but the names."""
+        self._required = required
         self._keeper = keeper
         self._device = socket.gethostname()
         self._upstream = upstream
@@ -31,7 +33,9 @@ class Who:
         return self._keeper.session()
 
     def now_signed_in(self) -> int | None:
-        """The generation of the login that holds now; None where nobody is signed in."""
+        """The generation of the login that holds now; None where nobody is signed in and somebody has to be."""
+        if not self._required:
+            return 0
         session = self.session()
         return session.generation if session is not None and session.signed_in else None
 

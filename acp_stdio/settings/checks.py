@@ -9,6 +9,9 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
 
 _IPV4_LOOPBACK = re.compile(r"127(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}", re.ASCII)
 _REDIRECT = re.compile(r"http://(?:127\.0\.0\.1|localhost|\[::1\]):(\d{1,5}(?:,\d{1,5})*)(?:/[\w.~/-]*)?", re.ASCII)
+_META_KEY = re.compile(
+    r"(?:[A-Za-z](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*/)?[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
+)
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 section 3.3, scope-token
 
 
@@ -81,6 +84,16 @@ def proxy(text: str) -> str:
         return "must be http://HOST:PORT"
     if "@" in parts.netloc:
         return "must not carry a user name or password: no secret belongs in this file"
+    return ""
+
+
+def meta_key(text: str) -> str:
+    """A key of `_meta` (MCP, basic: `_meta`), of whoever runs the server and not of MCP's own."""
+    prefix, slash, _ = text.rpartition("/")
+    if not slash or _META_KEY.fullmatch(text) is None:
+        return "must be a key of `_meta` with its owner before it, such as com.example/access-token"
+    if any(label in ("modelcontextprotocol", "mcp") for label in prefix.split(".")[1:2]):
+        return "names a key that MCP keeps for itself"
     return ""
 
 

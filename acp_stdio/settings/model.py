@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Preset = Literal["generic", "entra", "okta", "auth0", "google", "keycloak", "cognito", "ping", "github"]
 Flow = Literal["browser", "device"]
-Transport = Literal["auto", "http", "sse"]
+Transport = Literal["auto", "http", "sse", "stdio"]
 Principal = Literal["required", "unverified"]
 TokenRequest = Literal["resource", "audience", "scope", "exchange", "omit"]
 TokenFormat = Literal["jwt", "opaque", "id_token"]
@@ -80,7 +80,24 @@ class UpstreamSettings:
     assertion: bool = False
     """Each request also brings a statement signed with this computer's key (`ACP-Assertion`)."""
     transport: Transport = "auto"
-    """auto: Streamable HTTP, else HTTP+SSE where the server turns out to be that old."""
+    """auto: Streamable HTTP, else HTTP+SSE where the server turns out to be that old. stdio: a child of ours, whose
+    `url` is `stdio:` and its command line."""
+    command: tuple[str, ...] = ()
+    """The child's program and arguments."""
+    env: dict[str, str] = field(default_factory=dict[str, str])
+    """Added to the few variables that a child gets."""
+    token_meta: str = ""
+    """The `_meta` key under which a child's requests carry the token; empty: it gets none, and needs no sign-in."""
+
+    @property
+    def resource(self) -> str:
+        """What tokens are asked for where the upstream does not say it itself: its address; a child has none."""
+        return self.audience[0] if self.transport == "stdio" and self.audience else self.url
+
+    @property
+    def takes_token(self) -> bool:
+        """Whether calls need the person's token, and so a sign-in."""
+        return self.transport != "stdio" or bool(self.token_meta)
 
 
 @dataclass(frozen=True, slots=True)

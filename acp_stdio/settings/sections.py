@@ -1,5 +1,6 @@
 """Each table of the configuration and what may stand in it."""
 
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -35,8 +36,8 @@ from acp_stdio.settings.sources import Entry, Problems
 from acp_stdio.settings.table import Table
 
 # What the published format has and this version does not act on yet.
-_LATER_UPSTREAM: Final = ("command", "args", "env")
 _LATER_AUDIT: Final = ("otlp", "deliver", "max_backlog")
+_CHILD: Final = ("command", "args", "env", "token_meta")
 
 IDENTITY_KEYS: Final = tuple(each.name for each in fields(IdentitySettings) if each.name not in ("name", "origins"))
 """What may stand in `[identity]` and in `[identities.NAME]`."""
@@ -113,7 +114,7 @@ def needs_openid(entries: Entries | None, upstreams: Iterable[UpstreamSettings],
     if scopes is None or not isinstance(written, list):
         return
     if "openid" not in cast("list[object]", written) and any(
-        upstream.principal == "required" for upstream in upstreams
+        upstream.principal == "required" and upstream.takes_token for upstream in upstreams
     ):
         problems.at(scopes, 'needs "openid": without an ID token nobody knows who signed in')
 
@@ -129,7 +130,7 @@ def _needs(table: tuple[str, ...], entries: Entries, keys: tuple[str, ...], user
 def upstream(
     name: str, entries: Entries, identities: Mapping[str, IdentitySettings], user: Path, problems: Problems
 ) -> UpstreamSettings:
-    table = Table(entries, problems, documented=_LATER_UPSTREAM)
+    table = Table(entries, problems)
     identity = _identity_of(entries, table, identities, problems)
     who = identities[identity]
     entra = who.preset == "entra"
@@ -137,15 +138,21 @@ def upstream(
     def scope(text: str) -> str:
         return checks.scope(text) or (entra_scope(text) if entra else "")
 
-    transport: Transport = table.word("transport", "auto", ("auto", "http", "sse"), later=("stdio",))
+    transport: Transport = table.word("transport", "auto", ("auto", "http", "sse", "stdio"))
+    command, env, token_meta = _child(table, entries, problems, child=transport == "stdio")
     url = table.text("url", "", checks.url)
+    if transport == "stdio":
+        url = f"stdio:{shlex.join(command)}"
     request: TokenRequest = table.word(
         "token_request",
         token_request_default(who.preset),
         ("resource", "audience", "scope", "exchange", "omit"),
     )
     scopes = table.texts("scopes", (), scope)
-    _needs(("upstreams", name), entries, ("url", "scopes") if request == "scope" else ("url",), user, problems)
+    where = "command" if transport == "stdio" else "url"
+    _needs(("upstreams", name), entries, (where, "scopes") if request == "scope" else (where,), user, problems)
+    if token_meta and not who.issuer:
+        problems.at(entries["token_meta"], "needs an issuer: a child does not say whose tokens it takes")
     if request == "scope" and "scopes" in entries and not scopes:
         problems.at(entries["scopes"], "must not be empty: the scope says which API the token is for")
     audience = table.texts("audience", (), checks.filled, single=True)
@@ -155,6 +162,8 @@ def upstream(
     if token_format == "opaque" and "audience" in entries:  # noqa: S105 - its kind, not a token
         problems.at(entries["audience"], 'says nothing about a token that cannot be read (token_format = "opaque")')
     assertion = table.flag("assertion", False)
+    if token_meta and not audience and (request == "resource" or token_format != "opaque"):  # noqa: S105 - as above
+        problems.at(entries["token_meta"], "needs audience: a child has no address that could stand for it")
     table.finish()
     return UpstreamSettings(
         name=name,
@@ -167,7 +176,27 @@ def upstream(
         token_format=token_format,
         identity=identity,
         assertion=assertion,
+        command=command,
+        env=env,
+        token_meta=token_meta,
     )
+
+
+def _child(
+    table: Table, entries: Entries, problems: Problems, *, child: bool
+) -> tuple[tuple[str, ...], dict[str, str], str]:
+    """A child's command line, what its environment gets, and under which key it gets the token."""
+    program = table.text("command", "", checks.filled)
+    # A repeated argument counts twice, unlike a repeated scope.
+    arguments = table.words("args")
+    env = table.variables("env")
+    token_meta = table.text("token_meta", "", checks.meta_key, empty=True)
+    for key in _CHILD if not child else ("url", "assertion"):
+        if key in entries:
+            problems.at(
+                entries[key], f'has {"no" if child else "a"} meaning {"" if child else "only "}with transport = "stdio"'
+            )
+    return (program, *arguments) if program else (), env, token_meta
 
 
 def _identity_of(entries: Entries, table: Table, identities: Mapping[str, IdentitySettings], problems: Problems) -> str:

@@ -13,6 +13,7 @@ Word = TypeVar("Word", bound=str)
 
 UNSUPPORTED = "is not supported by this version: remove it"
 _SECRET = re.compile(r"secret|passw|token|api_?key|private_?key|credential|bearer", re.IGNORECASE)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _TYPES: Final[tuple[tuple[type, str], ...]] = (
     (bool, "true or false"),
     (str, "text"),
@@ -86,6 +87,34 @@ class Table:
             if problem:
                 self._problems.at(entry, problem)
         return tuple(dict.fromkeys(items))
+
+    def words(self, key: str) -> tuple[str, ...]:
+        """A list of texts as they stand, such as a command's arguments."""
+        entry = self.entry(key)
+        if entry is None:
+            return ()
+        value = entry.value
+        if not isinstance(value, list):
+            return self._wrong(entry, "a list of texts", ())
+        items = tuple(item for item in cast("list[object]", value) if isinstance(item, str) and "\0" not in item)
+        return items if len(items) == len(cast("list[object]", value)) else self._wrong(entry, "a list of texts", ())
+
+    def variables(self, key: str) -> dict[str, str]:
+        """A table of environment variables. One that is named like a secret is none for this file."""
+        entry = self.entry(key)
+        if entry is None:
+            return {}
+        value = entry.value
+        if not isinstance(value, dict):
+            return self._wrong(entry, "a table of texts", {})
+        table = cast("dict[str, object]", value)
+        found = {name: value for name, value in table.items() if isinstance(value, str) and _VARIABLE.fullmatch(name)}
+        if len(found) != len(table) or any("\0" in value for value in found.values()):
+            self._problems.at(entry, "must name environment variables and the text each shall have")
+        for name in found:
+            if _SECRET.search(name):
+                self._problems.at(entry, f"has {name}, which looks like a secret, and no secret belongs in this file")
+        return found
 
     def flag(self, key: str, default: bool) -> bool:
         entry = self.entry(key)

@@ -214,7 +214,9 @@ class OAuthProvider:
 
 
 def origin_of(url: str) -> str:
-    """`scheme://host:port` with the port always said: what a token is bound to."""
+    """`scheme://host:port` with the port always said: what a token is bound to. A child is its command line."""
+    if url.startswith("stdio:"):
+        return url
     parts = urlsplit(url)
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     return f"{parts.scheme}://{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"

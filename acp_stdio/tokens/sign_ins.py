@@ -84,8 +84,8 @@ def at_issuer(settings: Settings, issuer: str) -> Settings:
 
 
 def serves(session: Session | None, upstream: UpstreamSettings) -> bool:
-    """Whether that sign-in was granted for all that `upstream` needs now."""
-    return granted_for(session, upstream) and not missing_scopes(session, upstream)
+    """Whether that sign-in was granted for all that `upstream` needs now; one that takes no token needs nothing."""
+    return not upstream.takes_token or (granted_for(session, upstream) and not missing_scopes(session, upstream))
 
 
 def missing_scopes(session: Session | None, upstream: UpstreamSettings) -> tuple[str, ...]:
@@ -98,6 +98,8 @@ def missing_scopes(session: Session | None, upstream: UpstreamSettings) -> tuple
 def granted_for(session: Session | None, upstream: UpstreamSettings) -> bool:
     """Whether that sign-in is the one for `upstream`."""
     resource = session.resources.get(upstream.name) if session is not None else None
+    if upstream.transport == "stdio":
+        return resource == upstream.resource
     return resource is not None and covers(resource, upstream.url)
 
 

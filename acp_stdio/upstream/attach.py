@@ -1,15 +1,44 @@
-"""Where the token is attached. The only file that writes an `Authorization` header.
+"""Where the token is attached. The only file that writes an `Authorization` header, or a token into a message.
 
 1. The request can go to one origin only: the connector has no other.
 2. The token was proven for that origin (issuer, audience, person, expiry) by the refresh that
    brought it; here its origin is compared once more.
 3. The header is written, into bytes that go to the socket and nowhere else.
 4. A redirect is an answer like another: it is not followed.
+
+A child server gets none, unless the configuration names the `_meta` key under which its requests carry one; then
+the same holds, and its stdin is the only place that they can go to.
 """
+
+from typing import Protocol
+
+from msgspec import Raw
 
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import AccessToken
 from acp_stdio.upstream.http import Connector, Exchange, Receiver
+from acp_stdio.wire import frames
+from acp_stdio.wire.members import encoded, joined, members
+
+
+class Attacher(Protocol):
+    """Sends requests as a person, in the way of one upstream."""
+
+    def request(
+        self,
+        token: AccessToken,
+        method: str,
+        target: str,
+        header_block: bytes,
+        body: bytes,
+        receiver: Receiver,
+    ) -> Exchange:
+        """Sends one request. Raises `Failure("wrong_audience")`, with nothing sent, for another's token."""
+        ...
+
+    async def aclose(self) -> None:
+        """Ends whatever is open."""
+        ...
 
 
 def header_of(token: AccessToken) -> str:
@@ -43,8 +72,7 @@ class AuthorizedConnector:
 
         Raises `Failure("wrong_audience")`, with nothing sent, for a token of another origin or upstream.
         """
-        if token.origin != self._origin or token.upstream != self._upstream:
-            raise Failure("wrong_audience", f"The token at hand is not for {self._upstream}.", "Run `acp-stdio login`.")
+        _compare(token, self._origin, self._upstream)
         if token is not self._token:
             self._token = token
             self._authorization = f"Authorization: {token.token_type} {token.value.reveal()}\r\n".encode("ascii")
@@ -60,3 +88,47 @@ class AuthorizedConnector:
     async def aclose(self) -> None:
         """Closes all connections."""
         await self._connector.aclose()
+
+
+class ChildAttacher:
+    """A connector to a child of ours that puts the token into each request's `_meta`, where that is configured."""
+
+    def __init__(self, connector: Connector, origin: str, upstream: str, meta_key: str) -> None:
+        """`meta_key`: empty where the child gets no token."""
+        self._connector = connector
+        self._origin = origin
+        self._upstream = upstream
+        self._meta_key = meta_key
+
+    def request(
+        self,
+        token: AccessToken,
+        method: str,
+        target: str,
+        header_block: bytes,
+        body: bytes,
+        receiver: Receiver,
+    ) -> Exchange:
+        """See `Attacher`."""
+        if self._meta_key:
+            _compare(token, self._origin, self._upstream)
+            if method == "POST" and frames.parse(body).is_request:
+                body = _with_meta(body, self._meta_key, encoded(token.value.reveal()))
+        return self._connector.request(method, target, header_block, body, receiver, head_timeout=None)
+
+    async def aclose(self) -> None:
+        """Ends the child."""
+        await self._connector.aclose()
+
+
+def _compare(token: AccessToken, origin: str, upstream: str) -> None:
+    if token.origin != origin or token.upstream != upstream:
+        raise Failure("wrong_audience", f"The token at hand is not for {upstream}.", "Run `acp-stdio login`.")
+
+
+def _with_meta(body: bytes, key: str, value: Raw) -> bytes:
+    """The request with this member in its `_meta`; a host's own of that name does not get through."""
+    frame = members(body)
+    params = members(frame.get("params"))
+    meta = {**members(params.get("_meta")), key: value}
+    return joined({**frame, "params": Raw(joined({**params, "_meta": Raw(joined(meta))}))})

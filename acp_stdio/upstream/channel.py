@@ -74,11 +74,13 @@ class Reply:
     def end(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
         """The whole of a plain answer."""
         receiver, self._receiver = self._receiver, None
-        if receiver is not None:
+        if receiver is None:
+            return
+        if not self._begun:
             receiver.on_head(status, headers if headers is not None else _JSON)
             if body:
                 receiver.on_data(body)
-            receiver.on_end()
+        receiver.on_end()
 
     def answer(self, raw: bytes, session: str) -> None:
         """The answer that was waited for."""

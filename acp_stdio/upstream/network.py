@@ -1,8 +1,11 @@
 """From the settings to a connector: trust, the way out, and the transport."""
 
+import os
+
 from acp_stdio.errors import Failure
 from acp_stdio.settings.checks import is_loopback
 from acp_stdio.settings.model import NetworkSettings, UpstreamSettings
+from acp_stdio.upstream.attach import Attacher, AuthorizedConnector, ChildAttacher
 from acp_stdio.upstream.http import Connector, parse_origin
 from acp_stdio.upstream.http_sse import SseConnector
 from acp_stdio.upstream.ladder import LadderConnector
@@ -11,8 +14,29 @@ from acp_stdio.upstream.proxy import parse_proxy
 from acp_stdio.upstream.streamable_http import origin_and_target
 
 
+def attached(upstream: UpstreamSettings, network: NetworkSettings) -> tuple[Attacher, str]:
+    """Who sends to one upstream as a person, and the target that it is sent to. Raises as `connect` does."""
+    if upstream.transport != "stdio":
+        origin, target = origin_and_target(upstream.url)
+        return AuthorizedConnector(reach(upstream, network), origin, upstream.name), target
+    import random
+
+    from acp_stdio.upstream.child import ChildConnector
+    from acp_stdio.upstream.child_process import environment
+
+    child = ChildConnector(
+        upstream.name,
+        upstream.command[0],
+        upstream.command[1:],
+        environment(os.environ, upstream.env),
+        jitter=random.random,
+        quiet=bool(upstream.token_meta),  # it may write down what it was given
+    )
+    return ChildAttacher(child, upstream.url, upstream.name, upstream.token_meta), "/"
+
+
 def reach(upstream: UpstreamSettings, network: NetworkSettings) -> Connector:
-    """A connector to one upstream, over its transport. Raises as `connect` does."""
+    """A connector to one upstream over HTTP. Raises as `connect` does."""
     http = connect(origin_and_target(upstream.url)[0], network)
     if upstream.transport == "http":
         return http

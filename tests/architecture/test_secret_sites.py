@@ -31,6 +31,7 @@ REVEALED = {
     "acp_stdio/tokens/messages.py:fingerprint": "a digest tells which token was refused, without the token",
     "acp_stdio/upstream/attach.py:AuthorizedConnector.request": "THE place where the token goes on a request",
     "acp_stdio/vault/device_key.py:read_key": "the private half becomes a key that can sign, and cannot be printed",
+    "acp_stdio/upstream/attach.py:ChildAttacher.request": "the token goes into a child's message, where so configured",
     "acp_stdio/vault/file_vault.py:FileVault.save": "the record is encrypted into the store that the settings name",
     "acp_stdio/vault/keyring_vault.py:KeyringVault.save": "the record goes into the OS keyring",
     "acp_stdio/upstream/attach.py:header_of": "a program that sends the token itself is handed the header",

@@ -173,7 +173,15 @@ def test_all_problems_are_told_at_once_with_file_and_line(home: Path) -> None:
         ("identity", "redirect = 'http://192.0.2.1:0/x'", "redirect must be http on 127.0.0.1"),
         ("identity", "redirect = 'http://127.0.0.1/x'", "with a port"),
         ("identity", "redirect = 'http://127.0.0.1:70000/x'", "above 65535"),
-        ("upstreams.x", "url = 'https://a.example/mcp'\ntransport = 'stdio'", '= "stdio" is not supported'),
+        ("upstreams.x", "transport = 'stdio'", "[upstreams.x] needs command"),
+        ("upstreams.x", "transport = 'stdio'\ncommand = 'a'\nurl = 'https://a.example/mcp'", "url has no meaning with"),
+        ("upstreams.x", "url = 'https://a.example/mcp'\ncommand = 'a'", "command has a meaning only with"),
+        ("upstreams.x", "transport = 'stdio'\ncommand = 'a'\nargs = 'b'", "args must be a list of texts"),
+        ("upstreams.x", "transport = 'stdio'\ncommand = 'a'\nenv = { A = 1 }", "must name environment variables"),
+        ("upstreams.x", "transport = 'stdio'\ncommand = 'a'\nenv = { API_KEY = 'x' }", "has API_KEY, which looks like"),
+        ("upstreams.x", "transport = 'stdio'\ncommand = 'a'\ntoken_meta = 'x/y'", "token_meta needs audience"),
+        ("upstreams.x", "transport = 'stdio'\ncommand = 'a'\ntoken_meta = 'token'", "with its owner before it"),
+        ("upstreams.x", "transport = 'stdio'\ncommand = 'a'\ntoken_meta = 'io.mcp/t'", "that MCP keeps for itself"),
         ("upstreams.x", "url = 'https://a.example/mcp'\naccess_token = 'x'", "no secret belongs"),
         ("upstreams.x", "url = 'https://u:p@a.example/mcp'", "must not carry a user name or password"),
         ("upstreams.x", "url = 'https://a.example/mcp#x'", "must not have a fragment"),
@@ -428,3 +436,17 @@ def test_an_opaque_token_is_for_its_origin_and_no_audience_says_more(home: Path)
     assert settings(home).upstreams["finance"].token_format == "opaque"
     write(home, EXAMPLE + 'token_format = "opaque"\naudience = "https://a.example"\n')
     assert "cannot be read" in refused(home).message
+
+
+def test_a_child_server_is_a_command_and_takes_no_token_unless_it_says_where(home: Path) -> None:
+    child = (
+        "[upstreams.{0}]\ntransport = 'stdio'\ncommand = 'npx'\nargs = ['-y', '-y', 'a b']\nenv = {{ TZ = 'UTC' }}\n"
+    )
+    token = "token_meta = 'com.example/token'\naudience = 'https://api.example.com'\n"
+    write(home, EXAMPLE + child.format("plain") + child.format("known") + token)
+    found = settings(home).upstreams
+    assert found["plain"].command == ("npx", "-y", "-y", "a b")
+    assert found["plain"].env == {"TZ": "UTC"}
+    assert found["plain"].url == "stdio:npx -y -y 'a b'"
+    assert (found["plain"].takes_token, found["known"].takes_token) == (False, True)
+    assert found["known"].resource == "https://api.example.com"

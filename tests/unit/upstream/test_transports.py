@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
@@ -9,6 +11,8 @@ from typing import Any, Protocol
 import pytest
 
 from acp_stdio.upstream.channel import header_of
+from acp_stdio.upstream.child import ChildConnector
+from acp_stdio.upstream.child_process import environment
 from acp_stdio.upstream.http import Connector
 from acp_stdio.upstream.http_sse import SseConnector
 from acp_stdio.upstream.ladder import LadderConnector
@@ -181,11 +185,74 @@ async def over_http(far: Any, way: Callable[[Connector, str], Connector]) -> Asy
             await connector.aclose()
 
 
+CHILD = """
+import os, socket, sys, threading
+far = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+def hear():
+    while data := os.read(0, 65536):
+        far.sendall(data)
+    os._exit(0)
+threading.Thread(target=hear, daemon=True).start()
+while data := far.recv(65536):
+    os.write(1, data)
+os._exit(3)
+"""
+"""A child whose two pipes lead to the test. It ends with its input, or when the test hangs up."""
+
+
+class ChildFar:
+    """A child server that a test plays, whichever process it is at the moment."""
+
+    def __init__(self) -> None:
+        self.heard: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.begun = 0
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.begun += 1
+        self._writer = writer
+        with suppress(ConnectionError):
+            while line := await reader.readline():
+                await self.heard.put(json.loads(line))
+        writer.close()
+
+    async def answer(self, request: dict[str, Any], result: Any) -> None:
+        await self.say({"id": request["id"], "result": result})
+
+    async def say(self, frame: dict[str, Any]) -> None:
+        await self.raw(json.dumps({"jsonrpc": "2.0", **frame}).encode() + b"\n")
+
+    async def raw(self, data: bytes) -> None:
+        assert self._writer is not None
+        self._writer.write(data)
+        with suppress(ConnectionError):
+            await self._writer.drain()
+
+    async def cut(self) -> None:
+        assert self._writer is not None
+        self._writer.close()
+
+
+@asynccontextmanager
+async def over_pipes(jitter: float = -0.99) -> AsyncGenerator[tuple[Near, Any]]:
+    """`jitter` below 0 makes the wait after a crash short."""
+    far = ChildFar()
+    listener = await asyncio.start_server(far.serve, "127.0.0.1", 0)
+    arguments = ("-ISc", CHILD, str(listener.sockets[0].getsockname()[1]))
+    connector = ChildConnector("finance", sys.executable, arguments, environment(os.environ, {}), jitter=lambda: jitter)
+    try:
+        yield Near(connector), far
+    finally:
+        await connector.aclose()
+        listener.close()
+
+
 STAGES: dict[str, Stage] = {
     "streamable": lambda: over_http(StreamableFar(), lambda http, _: http),
     "auto to streamable": lambda: over_http(StreamableFar(), LadderConnector),
     "sse": lambda: over_http(SseFar(), SseConnector),
     "auto to sse": lambda: over_http(SseFar(), LadderConnector),
+    "stdio": over_pipes,
 }
 
 
