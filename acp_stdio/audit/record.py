@@ -24,6 +24,7 @@ _OF_THE_CALL: Final = (
     "arguments",
     "token",
     "policy",
+    "delegation",
     "trace",
 )
 

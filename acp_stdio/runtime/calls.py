@@ -144,7 +144,7 @@ class Calls:
         record = self._ended(command, intent, now) if intent else self._denied(command, now)
         verdict = self._verdicts.pop(command.call, None)
         if verdict is not None:
-            record |= {"agent": verdict.agent, "policy": verdict.policy}
+            record |= verdict.recorded()
         try:
             self._trail.append(record)
         except Failure as failure:
@@ -230,7 +230,7 @@ class Calls:
         if verdict.refusal is not None:
             raise verdict.refusal
         record = _record("call.intent", about, intent.context, intent.call, intent.call, intent.trace, intent.started)
-        record |= {"token": token_summary(token.claims), "agent": verdict.agent, "policy": verdict.policy}
+        record |= {"token": token_summary(token.claims), **verdict.recorded()}
         try:
             intent.arguments = record["arguments"] = self._arguments.about(bytes(about.params), about.bytes_in)
             self._trail.append(record)

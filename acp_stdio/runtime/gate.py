@@ -5,13 +5,14 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import AccessToken
 from acp_stdio.policy.pins import Pin, differing, digest, visible
 from acp_stdio.relay import lists
 from acp_stdio.relay.commands import CallRecord
+from acp_stdio.relay.delegation import acting, delegation
 from acp_stdio.runtime.pins import Pins
 from acp_stdio.settings.policy_files import PolicyFiles
 from acp_stdio.wire import methods
@@ -38,10 +39,20 @@ class Verdict(NamedTuple):
     policy: dict[str, Any] | None
     """For the trail; None where there are no rules."""
     agent: dict[str, Any]
-    """For the trail."""
+    """For the trail and the backend."""
+    program: str
+    """What started us, as the system says: for the trail, since a path may name the person."""
+    delegation: dict[str, Any]
+    """For the trail; see `relay.delegation`."""
     refusal: Failure | None
     undo: Callable[[], None]
     """To be called where the call is refused for another reason after all: then it does not count."""
+
+    def recorded(self) -> dict[str, Any]:
+        """What of it all records of the call have."""
+        agent = {**self.agent, "executable": self.program} if self.program else self.agent
+        told = {"delegation": self.delegation} if self.delegation else {}
+        return {"agent": agent, "policy": self.policy, **told}
 
 
 class Gate:
@@ -66,6 +77,8 @@ class Gate:
         self._state_dir = state_dir
         self._named = agent
         self._executable = executable
+        self._version: str | None = None
+        """Of the rules that were looked at last."""
         self._rates: Rates | None = None
         self._token: AccessToken | None = None
         self._observed = b""
@@ -84,13 +97,14 @@ class Gate:
 
         Raises `Failure("configuration_invalid")` where the rules cannot be read.
         """
-        policy = self._files.current()
+        policy = self._current()
         agent = {"name": about.agent, "version": about.agent_version, "evidence": "self_reported"}
+        known = agent, self._executable(), delegation(about.params, self._claims or {})
         if about.method == methods.TOOLS_CALL and about.tool in self._hidden(policy):
             said = {"rule": "tool_changes", "version": policy.version if policy else "", "decision": "deny"}
-            return Verdict(said, agent, _not_accepted(self.upstream, about.tool), _nothing)
+            return Verdict(said, *known, _not_accepted(self.upstream, about.tool), _nothing)
         if policy is None:
-            return Verdict(None, agent, None, _nothing)
+            return Verdict(None, *known, None, _nothing)
         from acp_stdio.policy import decide, rules
 
         facts = self._facts(policy, about, body)
@@ -101,11 +115,11 @@ class Gate:
             decision, undo = self._counted(decision, person)
         said = {"rule": decision.rule, "version": policy.version, "decision": "allow" if decision.allowed else "deny"}
         refusal = None if decision.allowed else _denied(self.upstream, about, decision.message)
-        return Verdict(said, agent, refusal, undo)
+        return Verdict(said, *known, refusal, undo)
 
     def sieve(self, method: str, result: bytes, live: bool) -> bytes:
         """A list without what this person may not ask for anyway. See `relay.desk.Sieve`."""
-        policy = self._files.current()
+        policy = self._current()
         hidden: Collection[str] = ()
         if method == methods.TOOLS_LIST:
             if live:
@@ -158,6 +172,15 @@ class Gate:
             self._pins.accept(news)
         self._observed = result
 
+    def _current(self) -> "Policy | None":
+        """The rules as they stand; a change of them is told to the trail."""
+        policy = self._files.current()
+        before, self._version = self._version, policy.version if policy is not None else ""
+        if before not in (None, self._version):
+            changed = {"version": self._version, "before": before}
+            self.tell("policy.changed", {"upstream": self.upstream, "policy": changed})
+        return policy
+
     def _facts(self, policy: "Policy", about: CallRecord, body: bytes) -> "Facts":
         from acp_stdio.policy.rules import UNKNOWN, Facts
 
@@ -168,9 +191,8 @@ class Gate:
     def _agent(self, name: str, version: str) -> "Agent":
         from acp_stdio.policy.rules import Agent
 
-        act = (self._claims or {}).get("act")
-        acting = cast("dict[str, Any]", act).get("sub") if isinstance(act, dict) else None
-        return Agent(name, version, self._executable(), acting if isinstance(acting, str) else "")
+        actors = acting(self._claims or {})
+        return Agent(name, version, self._executable(), actors[0] if actors else "")
 
     def _counted(self, decision: "Decision", person: str) -> "tuple[Decision, Callable[[], None]]":
         from acp_stdio.policy.decide import Decision

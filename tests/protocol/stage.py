@@ -29,6 +29,7 @@ from acp_stdio.runtime.keeper import Keeper
 from acp_stdio.runtime.lane import Lane, LaneParts
 from acp_stdio.runtime.live import LiveFile
 from acp_stdio.runtime.memory import Memory
+from acp_stdio.runtime.observed import executable_of
 from acp_stdio.runtime.pins import Pins
 from acp_stdio.runtime.shell import Parts, Shell
 from acp_stdio.runtime.who import Who
@@ -165,7 +166,14 @@ class Stage:
         stdin, self.host_out = os.pipe()
         self.host_in, stdout = os.pipe()
         pins = Pins(self.folder, "finance", ORIGIN)
-        gate = Gate("finance", PolicyFiles(self.folder / "config.toml"), pins, self.folder, lambda: relay.agent)
+        gate = Gate(
+            "finance",
+            PolicyFiles(self.folder / "config.toml"),
+            pins,
+            self.folder,
+            lambda: relay.agent,
+            lambda: executable_of(os.getppid()),
+        )
         relay = Relay(
             "finance", {}, signed_in=True, mint=lambda: os.urandom(16).hex(), sieve=gate.sieve, notice=gate.notice
         )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -354,3 +355,68 @@ def test_a_description_reaches_the_host_without_what_people_cannot_see(stage: St
         assert shown["pay"]["description"] == "Pays.[2J"
 
     play(stage, act)
+
+
+def test_what_a_host_tells_of_sessions_is_recorded_and_passes_and_who_acts_by_the_token_too(stage: Stage) -> None:
+    meta = {
+        **META,
+        "claudecode/toolUseId": "toolu_1",
+        "x-codex-turn-metadata": {"session_id": "s-1", "prompt": "private"},
+        "vendor/anything": "private",
+        "vscode.requestId": "x" * 500,
+    }
+
+    async def act() -> None:
+        stage.give(stage.token(claims={"sub": "alice", "act": {"sub": "agent:claude", "act": {"sub": "agent:root"}}}))
+        params = {"name": "report", "arguments": {}, "_meta": meta}
+        stage.write({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})
+        await stage.until(lambda: stage.connector.sent)
+        assert json.loads(stage.connector.sent[0].body)["params"]["_meta"] == meta
+        stage.connector.sent[0].answer()
+        await stage.read()
+
+    play(stage, act)
+    intent, outcome = (r for r in read_trail(stage.trail_dir) if r["event"].startswith("call."))
+    assert intent["delegation"] == {
+        "told": {"claudecode/toolUseId": "toolu_1", "x-codex-turn-metadata/session_id": "s-1"},
+        "evidence": "self_reported",
+        "act": ["agent:claude", "agent:root"],
+    }
+    assert outcome["delegation"] == intent["delegation"]
+    assert "private" not in "".join(path.read_text() for path in stage.trail_dir.glob("*.jsonl"))
+
+
+def test_the_program_that_started_us_is_observed_and_a_name_is_worth_what_it_shows(stage: Stage) -> None:
+    program = os.readlink(f"/proc/{os.getppid()}/exe") if sys.platform == "linux" else ""
+    needs = '[[policy.rules]]\neffect = "deny"\nunless = { agent = { evidence = "os_observed" } }\n'
+
+    async def act() -> None:
+        stage.give(stage.token())
+        rules(stage, f'{needs}[policy.agents.claude-code]\nexecutable = "/opt/Claude/*"\n')
+        stage.call()
+        assert reason_of(await stage.read()) == "denied"
+        if program:
+            rules(stage, f'{needs}[policy.agents.claude-code]\nexecutable = "{program}"\n')
+            stage.call()
+            await stage.until(lambda: stage.connector.sent)
+
+    play(stage, act)
+    records = [r for r in read_trail(stage.trail_dir) if r["event"] in ("call.denied", "call.intent")]
+    expected = ["self_reported", "os_observed"] if program else ["self_reported"]
+    assert [r["agent"]["evidence"] for r in records] == expected
+    assert all(r["agent"].get("executable", "") == program for r in records)
+
+
+def test_a_change_of_the_rules_is_an_event(stage: Stage) -> None:
+    async def act() -> None:
+        stage.give(stage.token())
+        for number in (1, 2):
+            stage.call()
+            await stage.until(lambda number=number: len(stage.connector.sent) == number)
+            rules(stage, DENY)
+
+    play(stage, act)
+    (event,) = [r for r in read_trail(stage.trail_dir) if r["event"] == "policy.changed"]
+    assert event["policy"]["before"] == ""
+    assert event["policy"]["version"].startswith("sha256:")
+    assert event["user"]["label"] == "alice@example.com"
