@@ -7,11 +7,13 @@ person's. Prints one JSON line, {"url": …} (with `--api-key` also {"api_key": 
 
 import argparse
 import hmac
+import os
 import secrets
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final, TextIO
 
 import anyio
@@ -59,8 +61,8 @@ def require_accounting(caller: Caller, what: str) -> None:
 class Finance:
     """The tools, and the line in the log that each call leaves."""
 
-    def __init__(self, log: TextIO) -> None:
-        self._log = log
+    def __init__(self, logs: Sequence[TextIO]) -> None:
+        self._logs = logs
 
     def quarterly_report(self, quarter: str, ctx: Context[Any, Request]) -> CallToolResult:
         """The figures of one quarter, for example Q3."""
@@ -82,11 +84,12 @@ class Finance:
         except KeyError:
             text, outcome = "There are no such figures.", "error"
         moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        print(moment, caller.line(outcome), file=self._log, flush=True)
+        for log in self._logs:
+            print(moment, caller.line(outcome), file=log, flush=True)
         return CallToolResult(content=[TextContent(text=text)], is_error=outcome != "ok")
 
 
-def build(verifier: SdkProtocol, issuer: str, url: str, personal: bool, log: TextIO) -> MCPServer[Any]:
+def build(verifier: SdkProtocol, issuer: str, url: str, personal: bool, logs: Sequence[TextIO]) -> MCPServer[Any]:
     """The MCP server at `url`; with `personal` tokens it names its issuer by RFC 9728."""
     auth = AuthSettings.model_validate(  # from text: an AnyHttpUrl of its own would add a slash to the issuer
         {
@@ -99,7 +102,7 @@ def build(verifier: SdkProtocol, issuer: str, url: str, personal: bool, log: Tex
     server: MCPServer[Any] = MCPServer(
         "acme-finance", version="1.0", token_verifier=verifier, auth=auth, log_level="CRITICAL"
     )
-    finance = Finance(log)
+    finance = Finance(logs)
     server.add_tool(finance.quarterly_report)
     server.add_tool(finance.salary)
     return server
@@ -119,6 +122,7 @@ def main(argv: list[str] | None = None) -> None:
     mode.add_argument("--api-key", action="store_true", help="make up one key for everybody")
     mode.add_argument("--issuer", help="accept personal tokens of this identity provider")
     parser.add_argument("--audience", help="what a token must be for; default: this server's URL")
+    parser.add_argument("--log", type=Path, help="write the line of each call to this file, too")
     parser.add_argument("--until-eof", action="store_true", help="end when stdin closes")
     args = parser.parse_args(argv)
     listener = loopback_socket(args.port)
@@ -129,11 +133,12 @@ def main(argv: list[str] | None = None) -> None:
         verifier: SdkProtocol = SharedKey(facts["api_key"])
     else:
         verifier = SdkVerifier(TokenVerifier(args.issuer, args.audience or url))
-    server = build(verifier, args.issuer or url, args.audience or url, not args.api_key, sys.stdout)
-    if args.until_eof:
-        end_with_parent()
-    announce(facts)
-    anyio.run(serve, server, listener)
+    with open(args.log or os.devnull, "a", encoding="utf-8") as log:
+        server = build(verifier, args.issuer or url, args.audience or url, not args.api_key, (sys.stdout, log))
+        if args.until_eof:
+            end_with_parent()
+        announce(facts)
+        anyio.run(serve, server, listener)
 
 
 if __name__ == "__main__":

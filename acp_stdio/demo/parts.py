@@ -1,6 +1,7 @@
 """The real parts of the story. A test replaces one by a broken one to see the story fail."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -9,8 +10,10 @@ from typing import Any, Final
 from urllib.request import ProxyHandler, Request, build_opener
 
 from acp_stdio.demo.agent import Agent, Answer
+from acp_stdio.demo.people import SARAH
 from acp_stdio.demo.processes import Child, ChildError
 from acp_stdio.demo.stage import Desk, base_environment
+from acp_stdio.errors import EXIT_BACKEND, EXIT_NETWORK, EXIT_OK
 
 COMMAND_SECONDS: Final = 30.0
 
@@ -26,13 +29,22 @@ class Parts:
         return Child("the identity provider", "acp_stdio.demo.idp", "--until-eof", env=self._environment)
 
     def finance_with_key(self) -> Child:
-        return self._finance("--api-key")
+        return self._finance(self.log_with_key, "--api-key")
 
     def finance_with_tokens(self, issuer: str) -> Child:
-        return self._finance("--issuer", issuer)
+        return self._finance(self.log_with_tokens, "--issuer", issuer)
 
-    def _finance(self, *mode: str) -> Child:
-        return Child("the finance server", "acp_stdio.demo.finance", *mode, "--until-eof", env=self._environment)
+    @property
+    def log_with_key(self) -> Path:
+        return self.folder / "finance-with-key.log"
+
+    @property
+    def log_with_tokens(self) -> Path:
+        return self.folder / "finance.log"
+
+    def _finance(self, log: Path, *mode: str) -> Child:
+        words = (*mode, "--log", str(log), "--until-eof")
+        return Child("the finance server", "acp_stdio.demo.finance", *words, env=self._environment)
 
     def ask_with_key(self, finance: Mapping[str, Any], tool: str, **arguments: str) -> Answer:
         """A tool call by an agent that has the API key in its configuration."""
@@ -50,8 +62,24 @@ class Parts:
     def agent(self, desk: Desk) -> Agent:
         return Agent(desk.person.account, desk.environment())
 
-    def command(self, desk: Desk, *words: str) -> str:
-        """One of the product's commands on that desk; its result. Raises `ChildError` if it fails."""
+    def check_backend(self, desk: Desk, log: Path, *more: str) -> dict[str, Any]:
+        """The report on the desk's finance server, good or bad."""
+        call = ("--tool", "quarterly_report", "--arguments", '{"quarter": "Q3"}')
+        words = ("check-backend", "finance", "--json", "--log", str(log), *call, *more)
+        return json.loads(self.command(desk, *words, codes=(EXIT_OK, EXIT_BACKEND)))
+
+    def check_backend_with_key(self, issuer: str, finance: Mapping[str, Any]) -> dict[str, Any]:
+        """The same by a developer, who looks at the server that everybody has the key of."""
+        desk = Desk(SARAH, self.folder / "developer")
+        desk.furnish(issuer, finance["url"])
+        self.command(desk, "login", codes=(EXIT_NETWORK,))  # signed in; the server does not want to know
+        key = desk.folder / "old.key"
+        with open(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+            file.write(finance["api_key"])
+        return self.check_backend(desk, self.log_with_key, "--api-key-file", str(key))
+
+    def command(self, desk: Desk, *words: str, codes: tuple[int, ...] = (EXIT_OK,)) -> str:
+        """One of the product's commands on that desk; its result. Raises `ChildError` if it ends with another code."""
         name = f"acp-stdio {words[0]}"
         try:
             done = subprocess.run(
@@ -68,7 +96,7 @@ class Parts:
         except subprocess.TimeoutExpired as late:
             said = b"".join(part for part in (late.stderr, late.stdout) if part).decode(errors="replace")
             raise ChildError(f"{name} did not end within {COMMAND_SECONDS:.0f} s: {said.strip()}") from None
-        if done.returncode:
+        if done.returncode not in codes:
             said = " ".join((done.stderr + done.stdout).split())
             raise ChildError(f"{name} ended with exit code {done.returncode}: {said}")
         return done.stdout.strip()

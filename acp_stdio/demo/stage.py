@@ -85,3 +85,8 @@ key_file = '{key}'
 """,
             encoding="utf-8",
         )
+
+    def forbid(self, tool: str) -> None:
+        """What the company adds to its rules one day."""
+        with open(self.folder / "config" / "config.toml", "a", encoding="utf-8") as config:
+            config.write(f'\n[[policy.rules]]\neffect = "deny"\nupstream = "finance"\ntool = ["{tool}"]\n')

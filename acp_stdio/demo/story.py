@@ -92,6 +92,8 @@ class Story:
             self.one_key_for_everybody,
             self.everybody_signs_in,
             self.the_log_names_the_person,
+            self.both_backends_are_checked,
+            self.a_rule_counts_at_once,
             self.the_leaver_is_out,
             self.logout_ends_it,
             self.the_trail_agrees,
@@ -188,8 +190,45 @@ class Story:
         )
         self._voice.good("The log names the person, the agent and the tool; the backend decides.")
 
+    def both_backends_are_checked(self) -> None:
+        self._voice.chapter(4, "acp-stdio check-backend: does this server know who is asking?")
+        with ThreadPoolExecutor(2) as pool:
+            old = pool.submit(self._parts.check_backend_with_key, self._idp["issuer"], self._keyed.facts)
+            new = pool.submit(self._parts.check_backend, self._desks["sarah"], self._parts.log_with_tokens)
+            reports = (old.result(), new.result())
+        for backend in (self._keyed, self._personal):
+            backend.child.line(LINE_SECONDS)  # the check's own call
+        for name, report in zip(("with the key", "with tokens"), reports, strict=True):
+            states = [each["state"] for each in report["findings"]]
+            told = ", ".join(f"{states.count(state)} {state}" for state in ("pass", "fail", "not tested"))
+            self._voice.quote(f"the server {name}", told)
+            failed = [f"{each['name']}: {each['said']}" for each in report["findings"] if each["state"] == "fail"]
+            self._voice.log(failed)
+        found = [{each["name"]: each["state"] for each in report["findings"]} for report in reports]
+        self._check(
+            found[0].get("the shared API key") == "fail", "the check should have failed the server with the key"
+        )
+        self._check(bool(reports[1]["ok"]), f"the server with tokens should pass: {reports[1]['next']}")
+        self._check(found[1].get("the log names you") == "pass", "the check should have found sarah in the log")
+        self._voice.good("Forged and foreign tokens are refused where tokens count, and the log names the person.")
+
+    def a_rule_counts_at_once(self) -> None:
+        self._voice.chapter(5, "[policy]: the company forbids agents the tool salary; nothing is restarted")
+        agent = self._agents["sarah"]
+        allowed = agent.call("salary", person="ceo")
+        self._named(self._personal.next_line(), SARAH, "salary", "ok")
+        self._desks["sarah"].forbid("salary")
+        refused = agent.call("salary", person="ceo")
+        self._told("sarah's agent, before", allowed)
+        self._told("sarah's agent, after", refused)
+        self._check(refused.reason == "denied", f"the rule should refuse it, not {refused.reason!r}: {refused.text}")
+        other = agent.call("quarterly_report", quarter="Q2")
+        self._check(not other.refused, "what no rule forbids should go on")
+        self._named(self._personal.next_line(), SARAH, "quarterly_report", "ok")
+        self._voice.good("Refused on this computer: the backend heard nothing of it, and the trail has it.")
+
     def the_leaver_is_out(self) -> None:
-        self._voice.chapter(4, "sarah leaves: her account is disabled at the IdP, and nothing else is done")
+        self._voice.chapter(6, "sarah leaves: her account is disabled at the IdP, and nothing else is done")
         agent = self._agents["sarah"]
         refused = self._served_until(lambda: self._parts.disable(self._idp, "sarah"), "sarah", LEAVER_SECONDS)
         self._voice.quote("sarah's running agent", refused.text)
@@ -206,7 +245,7 @@ class Story:
         )
 
     def logout_ends_it(self) -> None:
-        self._voice.chapter(5, "acp-stdio logout: intern signs out while the agent runs")
+        self._voice.chapter(7, "acp-stdio logout: intern signs out while the agent runs")
         said = ""
 
         def logout() -> None:
@@ -225,7 +264,7 @@ class Story:
         self._voice.good(f"Refused {seconds:.1f} s after the command had ended; revoked at the IdP.")
 
     def the_trail_agrees(self) -> None:
-        self._voice.chapter(6, "The audit trail on each computer")
+        self._voice.chapter(8, "The audit trail on each computer")
         arrived = {_field(line, "request"): line for line in self._personal.log}
         for desk in self._desks.values():
             calls = trail.calls(desk.state)

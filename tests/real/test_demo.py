@@ -76,7 +76,7 @@ def test_programs_get_the_checked_steps_as_json(tmp_path: Path) -> None:
         check=False,
     )
     told = json.loads(done.stdout)
-    assert (done.returncode, told["ok"], len(told["steps"])) == (0, True, 7)
+    assert (done.returncode, told["ok"], len(told["steps"])) == (0, True, 9)
     assert set(told["seconds_until_refused"]) == {"sarah", "intern"}
     assert all(f"user={SERVICE_ACCOUNT} " in line for line in told["log_with_api_key"])
     assert not any(SERVICE_ACCOUNT in line for line in told["log_with_acp_stdio"])
@@ -164,6 +164,30 @@ class TheBackendAnswersTheIntern(Parts):
         return _Generous(desk.person.account, desk.environment())
 
 
+class TheBackendWithTheKeyPasses(Parts):
+    def check_backend_with_key(self, issuer: str, finance: Mapping[str, Any]) -> dict[str, Any]:
+        self.ask_with_key(finance, "quarterly_report", quarter="Q3")
+        return {"ok": True, "next": "", "findings": []}
+
+
+class TheRuleIsNotWritten(Parts):
+    def agent(self, desk: Desk) -> Agent:
+        return _Unruled(desk)
+
+
+class _Unruled(Agent):
+    """An agent whose rules change back before anybody looks."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk.person.account, desk.environment())
+        self._config = desk.folder / "config" / "config.toml"
+        self._text = self._config.read_text()
+
+    def call(self, tool: str, **arguments: str) -> Answer:
+        self._config.write_text(self._text)
+        return super().call(tool, **arguments)
+
+
 class TheLeaverKeepsTheAccount(Parts):
     def disable(self, idp: Mapping[str, Any], account: str) -> None:
         return
@@ -206,6 +230,8 @@ class TheTrailIsGone(Parts):
         (TheWrongPersonSignsIn, "everybody_signs_in", "browser should say"),
         (TheBackendLogsNoNames, "the_log_names_the_person", "log should say user=sarah"),
         (TheBackendAnswersTheIntern, "the_log_names_the_person", "refused the intern"),
+        (TheBackendWithTheKeyPasses, "both_backends_are_checked", "should have failed the server with the key"),
+        (TheRuleIsNotWritten, "a_rule_counts_at_once", "the rule should refuse it"),
         (TheLeaverKeepsTheAccount, "the_leaver_is_out", "still served"),
         (TheIdpIsDownInstead, "the_leaver_is_out", "not 'idp_unreachable'"),
         (LogoutDoesNothing, "logout_ends_it", "still served"),
