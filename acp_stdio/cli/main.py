@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tools": ("what the servers' tools say of themselves, and what changed", "acp_stdio.cli.tools"),
     "token": ("print a fresh access token, where the configuration allows it", "acp_stdio.cli.token"),
     "completion": ("print what completes this program's words in your shell", "acp_stdio.cli.completion"),
+    "audit": ("what was done in your name, whether the trail is whole, and its exports", "acp_stdio.cli.audit"),
     "demo": ("the whole story on this computer, no accounts needed", "acp_stdio.cli.demo"),
 }
 """Command to its one line of help and the module that has `add_arguments(parser)` and `run(args)`."""

@@ -26,6 +26,10 @@ class Output:
         elif text:
             self._write(text)
 
+    def line(self, text: str) -> None:
+        """One of many answers, as they come."""
+        self._write(text)
+
     def talk(self, text: str) -> None:
         """Progress and prompts: what people need while they wait."""
         if not self.quiet:

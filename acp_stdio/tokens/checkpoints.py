@@ -18,7 +18,7 @@ def sign_trail(ctx: Context) -> str:
         remove_old(Folder(ctx.settings.audit_dir), ctx.settings.audit.retention)
         sign(Folder(ctx.settings.audit_dir), device_key(ctx.open_vault(), ctx.settings.paths.state))
     except Altered as altered:
-        return f"The audit trail was not signed: {altered}."
+        return f"The audit trail was not signed: {altered}. `acp-stdio audit verify` says more."
     except Failure as failure:
         return f"The audit trail was not signed: {failure.message}"
     except OSError as error:
