@@ -21,7 +21,7 @@ from acp_stdio.cli.times import ago, local, span
 from acp_stdio.errors import EXIT_OK, EXIT_SIGN_IN_REQUIRED, Failure
 from acp_stdio.identity.model import Session
 from acp_stdio.settings.model import Settings, UpstreamSettings
-from acp_stdio.tokens.endings import signed_out
+from acp_stdio.tokens.endings import signed_out, too_old
 from acp_stdio.tokens.session_file import SessionFile
 from acp_stdio.tokens.sign_ins import by_sign_in, serves
 from acp_stdio.vault.lock import FileLock
@@ -170,6 +170,8 @@ def _next(settings: Settings, session: Session | None, checks: dict[str, dict[st
     if session is None or not session.signed_in:
         failure = signed_out(session)
         return f"{failure.message} {failure.advice}"
+    if stale := too_old(session, settings.identity.max_session_age, time.time()):
+        return f"{stale.message} {stale.advice}"
     if waiting := [name for name, each in settings.upstreams.items() if not serves(session, each)]:
         names = " ".join(waiting)
         return f"Your sign-in at {session.issuer} was not for {', '.join(waiting)}. Run `acp-stdio login {names}`."

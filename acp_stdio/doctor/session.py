@@ -8,7 +8,7 @@ from acp_stdio.doctor.finding import Finding, failed, ok, problem, warning
 from acp_stdio.identity.model import Session
 from acp_stdio.settings.model import Settings
 from acp_stdio.tokens.context import open_context
-from acp_stdio.tokens.endings import signed_out
+from acp_stdio.tokens.endings import elsewhere, is_ours, signed_out, too_old
 from acp_stdio.tokens.session_file import SessionFile
 from acp_stdio.tokens.sign_ins import serves
 from acp_stdio.vault.lock import FileLock
@@ -35,6 +35,8 @@ def stored(case: Case) -> Finding:
     if grant is None or session is None:
         message = f"The sign-in is not in {context.vault.describe()} any more."
         return problem("login_required", message, _AGAIN)
+    if not is_ours(grant, context.place):
+        return failed(elsewhere())
     if grant.generation != session.generation:
         message = f"What {context.vault.describe()} holds is of another sign-in than the session."
         return problem("login_required", message, _AGAIN, stored=grant.generation, session=session.generation)
@@ -44,6 +46,8 @@ def stored(case: Case) -> Finding:
 def _doubt(session: Session, settings: Settings) -> Finding | None:
     facts = _facts(session)
     configured = settings.identity
+    if stale := too_old(session, configured.max_session_age, time.time()):
+        return failed(stale)
     same = configured.issuer in ("", session.issuer) and configured.client_id in ("", session.client_id)
     if not same:
         return warning(

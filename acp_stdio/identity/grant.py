@@ -22,6 +22,7 @@ def encode_grant(grant: Grant) -> Secret:
                 "at": grant.obtained_at,
                 "gen": grant.generation,
                 "rot": grant.rotation,
+                "place": grant.place,
             },
             separators=(",", ":"),
         )
@@ -42,6 +43,7 @@ def decode_grant(record: Secret) -> Grant:
             obtained_at=float(data["at"]),
             generation=int(data["gen"]),
             rotation=int(data["rot"]),
+            place=str(data.get("place", "")),
         )
     except json.JSONDecodeError:
         raise ValueError("the stored sign-in is not JSON") from None  # its text would quote the record

@@ -60,6 +60,8 @@ class Grant:
     """Rises with each login; equal to the session's, or the record is a stranger's."""
     rotation: int = 0
     """Rises with each saved refresh token of this generation."""
+    place: str = ""
+    """Which user of which computer signed in (`vault.place.here`); empty in records from before it was kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import httpx2
 
 from acp_stdio.errors import Failure
-from acp_stdio.identity.claims import account_from_claims, check_required_account, verify_id_token
+from acp_stdio.identity.claims import LEEWAY, account_from_claims, check_required_account, verify_id_token
 from acp_stdio.identity.model import Account, Session, unverified
 from acp_stdio.login.answer import UnknownClient
 from acp_stdio.login.browser import Ask, BrowserChoices, Granted, Talk, browser_grant
@@ -26,7 +26,7 @@ from acp_stdio.oauth.presets import authorize_params, claim_names, preset_of
 from acp_stdio.oauth.upstream import Described
 from acp_stdio.oauth.user_endpoint import user_claims
 from acp_stdio.secrets import Secret
-from acp_stdio.settings.model import Flow, Settings
+from acp_stdio.settings.model import Flow, IdentitySettings, Settings
 from acp_stdio.settings.revocations import revoked_failure
 from acp_stdio.tokens.context import Context
 from acp_stdio.tokens.store_login import store_grant
@@ -116,15 +116,23 @@ def _by_browser(
         timeout=choices.timeout,
         opener=choices.opener,
         paste=choices.paste,
-        account_hint=choices.account_hint,
+        account_hint=choices.account_hint or _same_as_before(ctx, server, choices),
         prompt=prompt_for(wanted, preset, force=choices.force),
-        extra=authorize_params(identity),
+        extra=authorize_params(identity) | _freshly(identity),
     )
     with browser_grant(server, client_for, wanted, browser, talk) as (granted, succeed):
         session = _keep(ctx, http, server, chosen[0], wanted, granted)
         assert session.account is not None
         succeed(session.account.label)
     return session
+
+
+def _same_as_before(ctx: Context, server: AuthorizationServer, choices: Choices) -> str:
+    """Whom the page is to suggest: who was signed in here last, unless the person asked to choose again."""
+    session = ctx.session.read()
+    if choices.force or session is None or session.account is None or not session.account.known:
+        return ""
+    return session.account.label if session.issuer == server.issuer else ""
 
 
 def _keep(
@@ -172,21 +180,35 @@ def _account(
     return account
 
 
+def _freshly(identity: IdentitySettings) -> dict[str, str]:
+    """OpenID Connect Core section 3.1.2.1: whoever signed in at the provider longer ago does so again."""
+    return {"max_age": f"{identity.max_session_age:.0f}"} if identity.max_session_age else {}
+
+
 def _proven_claims(
     settings: Settings, http: httpx2.Client, server: AuthorizationServer, client: Client, granted: Granted
 ) -> dict[str, Any]:
-    response = granted.response
+    response, now = granted.response, time.time()
     assert response.id_token is not None
-    return verify_id_token(
+    claims = verify_id_token(
         response.id_token,
         keys=signing_keys(server.jwks_uri, http, response.id_token, PublicCache(settings.cache_dir)),
         issuers=server.token_issuers,
         client_id=client.client_id,
         nonce=granted.nonce,
-        now=time.time(),
+        now=now,
         algorithms=server.signing_algorithms,
         access_token=response.access_token,
     )
+    oldest, signed_in_at = settings.identity.max_session_age, claims.get("auth_time")
+    if oldest and isinstance(signed_in_at, int | float) and now - signed_in_at > oldest + LEEWAY:
+        raise Failure(
+            "denied",
+            "The identity provider let you in by a sign-in that is older than max_session_age, although it was asked "
+            "for a new one.",
+            "Sign out on the provider's own page, then run `acp-stdio login` again.",
+        )
+    return claims
 
 
 def _nobody_known(settings: Settings, server: AuthorizationServer, wanted: Wanted) -> Account:

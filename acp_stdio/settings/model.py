@@ -45,6 +45,8 @@ class IdentitySettings:
     """Claims the person's ID token must carry; `domain` means the part of `email` after the @."""
     recheck_identity: float = 900.0
     """Seconds within which the IdP must have confirmed the person before a call."""
+    max_session_age: float = 0.0
+    """Seconds after which a person has to sign in anew, whatever the IdP renews; 0: no limit of ours."""
     user_key: tuple[str, ...] = ("sub",)
     user_label: tuple[str, ...] = ("email", "preferred_username", "sub")
     name: str = DEFAULT

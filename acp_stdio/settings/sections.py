@@ -63,6 +63,7 @@ def identity(entries: Entries | None, problems: Problems, name: str = DEFAULT) -
         scopes=table.texts("scopes", default.scopes if "issuer" in entries else (), checks.scope),
         require_account=table.claims("require_account"),
         recheck_identity=table.duration("recheck_identity", default.recheck_identity, least=1, most=30 * _DAY),
+        max_session_age=table.duration("max_session_age", 0.0, least=60, most=400 * _DAY),
         user_key=table.texts("user_key", default.user_key, checks.filled),
         user_label=table.texts("user_label", default.user_label, checks.filled),
         client_metadata_url=table.text("client_metadata_url", "", checks.client_document, empty=True),

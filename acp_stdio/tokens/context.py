@@ -14,6 +14,7 @@ from acp_stdio.settings.model import Settings, UpstreamSettings
 from acp_stdio.tokens.session_file import SessionFile
 from acp_stdio.vault.grants import GrantVault
 from acp_stdio.vault.lock import FileLock
+from acp_stdio.vault.place import here
 from acp_stdio.vault.store import Vault
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ class Context:
     """From issuer and client id: a logout talks to whoever issued the grant, configured or not."""
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
+    place: str = ""
+    """`vault.place.here`: whose stored sign-ins are ours."""
     may_prompt: bool = False
     """The keyring may ask the person to unlock it."""
 
@@ -183,4 +186,6 @@ def open_context(settings: Settings, *, may_prompt: bool) -> Context:
         )
         return OAuthProvider(settings, issuer, client_id, credential)
 
-    return Context(settings, SessionFile(settings.session_dir), open_once, provider, may_prompt=may_prompt)
+    return Context(
+        settings, SessionFile(settings.session_dir), open_once, provider, place=here(), may_prompt=may_prompt
+    )

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Final, Literal
 
 from acp_stdio.errors import Failure
-from acp_stdio.identity.model import Session
+from acp_stdio.identity.model import Grant, Session
 
 Ending = Literal["logout", "revoked", "interrupted", "forgotten"]
 
@@ -25,6 +25,27 @@ _WORDS: Final[dict[str, str]] = {
         "and your identity provider does not take the old one again."
     ),
 }
+
+
+def is_ours(grant: Grant, place: str) -> bool:
+    """Whether this user signed in on this computer; a record from before that was kept counts as ours."""
+    return grant.place in ("", place)
+
+
+def elsewhere() -> Failure:
+    """The refusal for a stored sign-in that came here with a roaming profile, a backup or somebody else's files."""
+    return Failure(
+        "login_required",
+        "You must sign in again: the stored sign-in was made on another computer, or by another user of this one.",
+        SIGN_IN,
+    )
+
+
+def too_old(session: Session, max_session_age: float, now: float) -> Failure | None:
+    """The refusal for a sign-in that is older than the settings allow (0: no limit); None where it is not."""
+    if not max_session_age or 0 <= now - session.obtained_at < max_session_age:
+        return None
+    return Failure("login_required", "Your sign-in is older than your company allows (max_session_age).", SIGN_IN)
 
 
 def signed_out(session: Session | None) -> Failure:

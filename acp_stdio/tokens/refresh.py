@@ -15,10 +15,10 @@ from typing import Final
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import AccessToken, Grant, Session
 from acp_stdio.oauth.endpoint import TokenError, TokenResponse
-from acp_stdio.settings.model import UpstreamSettings
+from acp_stdio.settings.model import IdentitySettings, UpstreamSettings
 from acp_stdio.settings.revocations import revoked_failure
 from acp_stdio.tokens.context import Context, Provider
-from acp_stdio.tokens.endings import SIGN_IN, Ending, ended, signed_out
+from acp_stdio.tokens.endings import SIGN_IN, Ending, elsewhere, ended, is_ours, signed_out, too_old
 from acp_stdio.tokens.messages import fingerprint
 from acp_stdio.tokens.sign_ins import granted_for, missing_scopes
 
@@ -53,7 +53,14 @@ def obtain_token(
             _fits(ctx, session, upstream)
             with ThreadPoolExecutor(1) as shield:  # a Ctrl-C here waits: half a rotation is a lost session
                 renewed = shield.submit(_renew, ctx, provider, session, grant, upstream, on_sent).result()
-        return _proven(provider, upstream, rejected, *renewed)
+        return _until(_proven(provider, upstream, rejected, *renewed), renewed[0], ctx.settings.identity)
+
+
+def _until(token: AccessToken, session: Session, identity: IdentitySettings) -> AccessToken:
+    """No token is used after the end of the sign-in that it came from."""
+    if not identity.max_session_age:
+        return token
+    return replace(token, expires_at=min(token.expires_at, session.obtained_at + identity.max_session_age))
 
 
 def _signed_in(session: Session | None) -> Session:
@@ -73,6 +80,8 @@ def _fits(ctx: Context, session: Session, upstream: UpstreamSettings) -> None:
             f"{issuer} and {client_id}.",
             SIGN_IN,
         )
+    if stale := too_old(session, identity.max_session_age, ctx.clock()):
+        raise stale
     if session.account is not None and session.account.key in ctx.settings.revoked:
         raise revoked_failure()
     if missing := missing_scopes(session, upstream):
@@ -97,6 +106,8 @@ def _stored(ctx: Context) -> tuple[Session, Grant]:
         grant = ctx.vault.load()
         if grant is None:
             continue
+        if not is_ours(grant, ctx.place):
+            raise elsewhere()
         if grant.generation != session.generation:
             session = _signed_in(_adopted(ctx, grant))
         if grant.generation == session.generation:

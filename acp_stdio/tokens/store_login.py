@@ -10,7 +10,7 @@ from acp_stdio.oauth.client import Client
 from acp_stdio.oauth.endpoint import TokenResponse
 from acp_stdio.oauth.metadata import AuthorizationServer
 from acp_stdio.tokens.context import Context
-from acp_stdio.tokens.endings import next_generation, signed_out
+from acp_stdio.tokens.endings import is_ours, next_generation, signed_out
 
 LOCK_TIMEOUT: Final = 20.0
 
@@ -49,6 +49,7 @@ def store_grant(
             account_key=account.key,
             obtained_at=session.obtained_at,
             generation=session.generation,
+            place=ctx.place,
         )
         try:
             ctx.vault_of(grant.issuer, grant.client_id).save(grant)
@@ -82,7 +83,8 @@ def _previous(ctx: Context) -> Grant | None:
     """What this login replaces; a record that cannot be read is replaced all the same."""
     ctx.vault.probe()
     with contextlib.suppress(Failure):
-        return ctx.vault.load()
+        grant = ctx.vault.load()
+        return grant if grant and is_ours(grant, ctx.place) else None
     return None
 
 

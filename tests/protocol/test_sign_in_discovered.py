@@ -5,6 +5,7 @@ import json
 import socket
 import stat
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,7 @@ from acp_stdio.settings.paths import user_paths
 from acp_stdio.tokens.context import Context, open_context
 from acp_stdio.tokens.logout import sign_out, sign_out_all
 from acp_stdio.tokens.refresh import obtain_token
+from acp_stdio.tokens.session_file import SessionFile
 from acp_stdio.tokens.sign_ins import SignIn, everything, settings_of
 from tests.kit import leaks
 from tests.kit.discoverable import Discoverable, KnownClient, Method, Place
@@ -506,3 +508,56 @@ def test_a_running_process_finds_the_sign_in_that_came_after_its_start(idp: Disc
         seen = running.current()
         assert seen is not None
         assert (seen.issuer, seen.ended_because) == (other.issuer, "logout")
+
+
+def test_a_repeated_sign_in_suggests_who_it_was_and_a_forced_one_lets_them_choose(
+    idp: Discoverable, person: Person
+) -> None:
+    person.signs_in()
+    sign_out(person.context)
+    person.signs_in()
+    person.signs_in(force=True)
+    hints = [form.get("login_hint") for form in idp.asked("/authorize")]
+    assert hints == [None, "alice@example.com", None]
+
+
+def test_a_sign_in_ends_with_the_companys_limit_whatever_the_provider_renews(
+    idp: Discoverable, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person.identity = replace(person.identity, max_session_age=3600.0)
+    session = person.signs_in()
+    assert idp.asked("/authorize")[0]["max_age"] == "3600"
+    assert person.token().expires_at <= session.obtained_at + 3600
+    asked = len(idp.asked("/token"))
+    old = replace(session, obtained_at=session.obtained_at - 3601)
+    file = SessionFile(person.settings.session_dir)
+    with file.lock():
+        file.write(old)
+    with pytest.raises(Failure, match="older than your company allows"):
+        person.token()
+    assert len(idp.asked("/token")) == asked
+    assert person.signs_in().generation > old.generation, "it is signed in for anew, and not found as it was"
+
+
+def test_a_provider_that_lets_in_by_an_old_sign_in_is_not_believed(idp: Discoverable, person: Person) -> None:
+    person.identity = replace(person.identity, max_session_age=3600.0)
+    plain = idp.id_claims
+    idp.id_claims = lambda user: {**plain(user), "auth_time": int(time.time()) - 7200}
+    failure = person.fails()
+    assert failure.reason == "denied"
+    assert "max_session_age" in failure.message
+    assert idp.asked("/revoke"), "what it brought is given back"
+
+
+def test_a_sign_in_of_another_computer_or_user_is_as_good_as_none(idp: Discoverable, person: Person) -> None:
+    person.signs_in()
+    elsewhere = replace(person.context, place="another-computer")
+    asked = len(idp.asked("/token"))
+    with pytest.raises(Failure, match="was made on another computer, or by another user") as caught:
+        obtain_token(elsewhere, person.upstream)
+    assert caught.value.reason == "login_required"
+    assert len(idp.asked("/token")) == asked
+    grant = person.context.vault.load()
+    assert grant is not None
+    person.context.vault.save(replace(grant, place=""))  # as an earlier version stored it
+    assert person.token().claims["sub"] == "alice"
