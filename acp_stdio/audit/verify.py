@@ -5,7 +5,7 @@ this way is in `LIMITS`.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -268,15 +268,3 @@ def _is_written(folder: Folder, name: str) -> bool:
     if lock.try_acquire():
         lock.release()
     return True  # locked: just begun; free: it died before the index knew, and the next start settles that
-
-
-def records(folder: Folder) -> Iterator[dict[str, Any]]:
-    """Every record that can be read, chain by chain, without the first of each; unchecked."""
-    for name in folder.chains():
-        for line in lines.whole_lines(folder.file(name)):
-            try:
-                record = chain.parse(line)
-            except chain.NotALink:
-                continue
-            if record.get("event") != "trail.opened":
-                yield record

@@ -14,8 +14,9 @@ import msgspec
 from acp_stdio.audit import forms
 from acp_stdio.audit.folder import Folder
 from acp_stdio.audit.join import Joined, join
+from acp_stdio.audit.reader import Reader, records
 from acp_stdio.audit.record import utc
-from acp_stdio.audit.verify import LIMITS, Report, records, verify
+from acp_stdio.audit.verify import LIMITS, Report, verify
 from acp_stdio.cli.common import add_common, bind_environment, output_of, settings_of
 from acp_stdio.cli.render import Output
 from acp_stdio.errors import EXIT_AUDIT, EXIT_OK, Failure
@@ -133,18 +134,13 @@ def _line(record: dict[str, Any]) -> str:
 
 
 def _tail(args: argparse.Namespace, out: Output) -> int:
-    folder = _folder(args)
-    seen = set[str]()
-    newest = _matching(args, records(folder))
+    reader = Reader(_folder(args))
+    newest = _matching(args, reader.new())
     _print(newest[max(0, len(newest) - max(0, args.lines)) :], out)
-    if not args.follow:
-        return EXIT_OK
-    seen.update(record["id"] for record in newest)
-    while True:
+    while args.follow:
         time.sleep(_PAUSE)
-        fresh = [record for record in _matching(args, records(folder)) if record["id"] not in seen]
-        seen.update(record["id"] for record in fresh)
-        _print(fresh, out)
+        _print(_matching(args, reader.new()), out)
+    return EXIT_OK
 
 
 def _print(found: Iterable[dict[str, Any]], out: Output) -> None:

@@ -195,3 +195,22 @@ def test_join_takes_an_export_in_the_place_of_a_folder(
     exported.write_text("no record\n", encoding="utf-8")
     assert main(["audit", "join", str(exported), str(log)]) == 9
     assert "line 1 is no record" in capsys.readouterr().err
+
+
+def test_following_tells_each_new_record_once_also_of_a_process_that_begins_meanwhile(
+    audit: Path, calls: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[str] = []
+
+    def next_look(_seconds: float) -> None:
+        looks.append(capsys.readouterr().out)
+        if len(looks) == 3:
+            raise KeyboardInterrupt
+        with Trail(audit) as trail:
+            trail.append(call("call.denied", calls[2], "tom", f"tool-{len(looks)}", outcome="denied", reason="denied"))
+
+    monkeypatch.setattr("acp_stdio.cli.audit.time.sleep", next_look)
+    assert main(["audit", "tail", "-n", "1", "--follow"]) == 130
+    assert [look.count("\n") for look in looks] == [1, 1, 1]
+    assert "finance/tool-1" in looks[1]
+    assert "finance/tool-2" in looks[2]
