@@ -1,4 +1,4 @@
-"""Our two tools where the upstreams need more than one sign-in: each has its own turn, and what succeeded stays."""
+"""Our two tools where there are several upstreams: each sign-in has its own turn, and what succeeded stays."""
 
 import functools
 import time
@@ -10,11 +10,25 @@ from acp_stdio.identity.model import Session
 from acp_stdio.relay.lists import LOGIN_TOOL
 from acp_stdio.runtime.helper_tools import HelperTools
 from acp_stdio.runtime.served import Served
-from acp_stdio.settings.model import Settings
-from acp_stdio.tokens.sign_ins import Sessions
+from acp_stdio.settings.model import Settings, UpstreamSettings
+from acp_stdio.tokens.sign_ins import Sessions, granted_for
 
 ENOUGH: Final = 150.0
 """Seconds after which no further sign-in is begun: hosts give a tool four minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """The session as far as it is for one upstream (`tokens.sign_ins.Sessions`)."""
+
+    sessions: Sessions
+    upstream: UpstreamSettings
+
+    def current(self) -> Session | None:
+        """As `SignIn.current`; None where it was granted before this upstream was configured."""
+        session = self.sessions.current()
+        missing = session is not None and session.signed_in and not granted_for(session, self.upstream)
+        return None if missing else session
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +44,25 @@ class AllOf:
         return missing[0] if missing else max(found, key=lambda each: each.obtained_at if each else 0.0)
 
 
-class SeveralHelperTools:
-    """Runs `acp_login` and `acp_status` for each sign-in, one after the other."""
+Named = tuple[str, HelperTools]
+"""Tools, and the upstreams that they are about."""
 
-    def __init__(self, tools: Sequence[tuple[Sequence[str], HelperTools]]) -> None:
-        """`tools`: for each sign-in the upstreams that it is for, and the tools for it alone."""
-        self._tools = tools
+
+class SeveralHelperTools:
+    """Runs `acp_login` for each sign-in, one after the other, and `acp_status` for each upstream."""
+
+    def __init__(self, sign_ins: Sequence[Named], upstreams: Sequence[Named]) -> None:
+        """Tools for each sign-in alone, and tools for each upstream alone."""
+        self._sign_ins = sign_ins
+        self._upstreams = upstreams
 
     async def run(self, tool: str, *, strange: bool, modern: bool = False) -> tuple[str, bool]:
         """As `HelperTools.run`; an error only where nobody is signed in anywhere in the end."""
         began = time.monotonic()
         words: list[str] = []
         failed = 0
-        for upstreams, tools in self._tools:
-            named = ", ".join(upstreams)
+        about = self._sign_ins if tool == LOGIN_TOOL else self._upstreams
+        for named, tools in about:
             if tool == LOGIN_TOOL and time.monotonic() - began > ENOUGH:
                 words.append(f"{named}: not yet; use {LOGIN_TOOL} once more.")
                 failed += 1
@@ -51,7 +70,7 @@ class SeveralHelperTools:
             text, error = await tools.run(tool, strange=strange, modern=modern)
             words.append(f"{named}: {text}")
             failed += error
-        return "\n".join(words), failed == len(self._tools)
+        return "\n".join(words), failed == len(about)
 
 
 def helper_tools(
@@ -62,11 +81,18 @@ def helper_tools(
 ) -> HelperTools | SeveralHelperTools:
     """Our tools for these upstreams. `options`: our own, as words, about some of them; `notice`: what people should
     know about the tools of some."""
-    tools: list[tuple[list[str], HelperTools]] = []
+    sign_ins: list[Named] = []
+    upstreams: list[Named] = []
+
+    def tools(mine: Settings, its: Sequence[Served]) -> Named:
+        names = [each.upstream.name for each in its]
+        sessions = AllOf([Granted(each.sign_in, each.upstream) for each in its])
+        about = functools.partial(notice, names)
+        named = ", ".join(names)
+        return named, HelperTools(sessions, mine.identity_dir, options(names), named, about)
+
     for mine in settings.by_identity():
         its = [each for each in served if each.upstream.name in mine.upstreams]
-        names = [each.upstream.name for each in its]
-        sessions = its[0].sign_in if len(its) == 1 else AllOf([each.sign_in for each in its])
-        about = functools.partial(notice, names)
-        tools.append((names, HelperTools(sessions, mine.identity_dir, options(names), ", ".join(names), about)))
-    return tools[0][1] if len(tools) == 1 else SeveralHelperTools(tools)
+        sign_ins.append(tools(mine, its))
+        upstreams += [tools(mine, [each]) for each in its]
+    return sign_ins[0][1] if len(served) == 1 else SeveralHelperTools(sign_ins, upstreams)

@@ -74,7 +74,11 @@ def test_each_call_reaches_its_server_with_that_servers_own_token(
                 result: Any = await client.call_tool(f"{name}__whoami")
                 assert result.content[0].text == "alice"
             status: Any = await client.call_tool("acp_status")
-            assert "finance, crm" in status.content[0].text
+            lines = status.content[0].text.splitlines()
+            assert [line.partition(" at ")[0] for line in lines] == [
+                "finance: Signed in as alice@example.com",
+                "crm: Signed in as alice@example.com",
+            ]
 
     with_bound(act)
     for name, server in servers.items():
@@ -214,7 +218,7 @@ def test_a_server_of_another_identity_says_so_until_acp_login_and_then_works_in_
             assert (reason_of(refused), refused["result"]["isError"]) == ("login_required", True)
             assert text_of(host.call("crm__whoami")) == "alice"
             status = text_of(host.call("acp_status"))
-            assert "finance, crm: Signed in as alice@example.com" in status
+            assert "crm: Signed in as alice@example.com" in status
             assert "partner: You have not signed in yet." in status
             done = text_of(host.call("acp_login"))
             assert "finance, crm: Already signed in as alice@example.com." in done
@@ -223,3 +227,19 @@ def test_a_server_of_another_identity_says_so_until_acp_login_and_then_works_in_
             host.wait_for(lambda frame: frame.get("method") == "notifications/tools/list_changed")
             eventually(lambda: "partner__whoami" in host.tools(), "the partner's tools are listed")
         assert scene.pages_opened() == 2
+
+
+def test_a_server_that_was_added_after_the_sign_in_is_open_until_acp_login(
+    provider: OidcProvider, servers: dict[str, SdkUpstream], tmp_path: Path
+) -> None:
+    scene = Scene(tmp_path, provider, servers["finance"])
+    scene.login()
+    configure(scene, {"crm": servers["crm"].url})
+    with scene.host() as host:
+        refused = host.call("crm__whoami")
+        assert reason_of(refused) == "login_required"
+        assert "before crm was part of the configuration" in text_of(refused)
+        assert text_of(host.call("finance__whoami")) == "alice"
+        assert "crm: You have not signed in yet." in text_of(host.call("acp_status"))
+        assert text_of(host.call("acp_login")).startswith("finance, crm: Signed in as alice@example.com.")
+        assert text_of(host.call("crm__whoami")) == "alice"
