@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from acp_stdio import __version__
 from acp_stdio.audit.record import event_record, user_of, utc
 from acp_stdio.audit.trail import Trail
 from acp_stdio.cli.common import account_words, output_of, settings_of
@@ -76,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
 
     session = signed_in(settings)
     own = person(settings, upstream, record)
+    _permitted(settings, question, own)
     other = _other(args, upstream, record)
     foreign, missing = _foreign(whole, upstream, args.foreign)
     case = Case(
@@ -108,12 +110,33 @@ def _target(args: argparse.Namespace) -> tuple[Settings, UpstreamSettings, Setti
     args.targets = [args.target]
     settings = settings_of(args)
     (upstream,) = settings.upstreams.values()
+    if upstream.transport in ("stdio", "sse"):
+        how = {"stdio": "a program on this computer", "sse": "reached over the transport of MCP 2024-11-05"}
+        said = f"{upstream.name} is {how[upstream.transport]}; this checks servers over Streamable HTTP."
+        raise Failure("configuration_invalid", said)
     whole = settings
     if settings.config_file is not None:
         args.targets = []
         whole = settings_of(args)
         whole.upstreams.setdefault(upstream.name, upstream)
     return sign_in_of(settings, upstream), upstream, whole
+
+
+def _permitted(settings: Settings, question: "Question", own: "Person") -> None:
+    """The rules that hold for an agent hold here too. Raises `Failure(denied)`."""
+    if settings.policy is None or not question.tool:
+        return
+    from acp_stdio.policy.decide import decide
+    from acp_stdio.policy.rules import Agent, Facts
+    from acp_stdio.runtime.gate import clock
+
+    claims = {**own.token.person, **own.token.claims}
+    agent = Agent("acp-stdio-check", __version__, "")
+    facts = Facts(own.token.upstream, "tools/call", question.tool, question.arguments, claims, agent, clock)
+    decision = decide(settings.policy, facts)
+    if not decision.allowed:
+        why = f"Nothing was sent. The rules on this computer do not allow {question.tool} of {own.token.upstream}."
+        raise Failure("denied", f"{why} {decision.message}".strip(), "Name a harmless tool that they allow.")
 
 
 def _question(args: argparse.Namespace) -> "Question":

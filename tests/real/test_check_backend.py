@@ -16,7 +16,7 @@ from acp_stdio.demo.parts import Parts
 from acp_stdio.demo.people import INTERN, SARAH, SERVICE_ACCOUNT
 from acp_stdio.demo.processes import Child, ChildError
 from acp_stdio.demo.stage import Desk, base_environment
-from acp_stdio.errors import EXIT_BACKEND, EXIT_OK, EXIT_SIGN_IN_REQUIRED
+from acp_stdio.errors import EXIT_BACKEND, EXIT_DENIED, EXIT_OK, EXIT_SIGN_IN_REQUIRED
 
 pytestmark = pytest.mark.real
 
@@ -104,6 +104,15 @@ def test_a_server_that_verifies_tokens_and_names_the_person_passes(tmp_path: Pat
             json.loads(line) for file in acme.desk.state.rglob("*.jsonl") for line in file.read_text().splitlines()
         ]
         assert [each["event"] for each in records if each["id"] == request] == ["backend.check"]
+
+        # The company's rules about agents hold for the check, too.
+        rules = acme.desk.folder / "config" / "config.toml"
+        permissive = rules.read_text()
+        acme.desk.forbid("quarterly_report")
+        forbidden = acme.command("check-backend", "finance", *CALL)
+        assert (forbidden.returncode, forbidden.stdout) == (EXIT_DENIED, "")
+        assert "do not allow quarterly_report" in forbidden.stderr
+        rules.write_text(permissive)
 
         signed_in = acme.command("login", "finance", "--profile", "intern", account="intern")
         assert signed_in.returncode == 0, signed_in.stderr
