@@ -143,9 +143,10 @@ def _modern(stage: _Stage) -> int:
     try:
         greeting = stage.ask(methods.DISCOVER, meta)
     except _Refused as refused:
-        if methods.MODERN_VERSIONS[-1] not in refused.supported:
+        # It does speak our version after all, or the host that waits goes on in it, as one does that knows no other.
+        if methods.MODERN_VERSIONS[-1] not in refused.supported and os.environ.get(HOST_ERA) != MODERN:
             raise
-        greeting = stage.ask(methods.DISCOVER, meta)  # it does speak our version after all
+        greeting = stage.ask(methods.DISCOVER, meta)
     return _read_lists(stage, greeting.get("capabilities", {}), meta)
 
 

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 Leg = Literal["client", "server"]
+Row = Literal["server", "client", "crossed-server", "crossed-client"]
+"""A leg; crossed: whoever is on the other side of us speaks the other era alone."""
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 REVISIONS = ("2025-11-25", "2026-07-28")
-LEGS: tuple[Leg, ...] = ("server", "client")
+ROWS: tuple[Row, ...] = ("server", "client", "crossed-server", "crossed-client")
 PATIENCE = 300.0
 """Seconds for one run of the suite; a busy machine takes its time."""
 _PROGRAM = HERE / "node_modules" / "@modelcontextprotocol" / "conformance" / "dist" / "index.js"
@@ -128,10 +130,10 @@ def complaints(checks: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
 # -- what may fail ---------------------------------------------------------------------------------
 
 
-def expected_failures(leg: Leg, revision: str) -> dict[str, str]:
+def expected_failures(row: Row, revision: str) -> dict[str, str]:
     """The scenarios that fail and why (`expected_failures.toml`)."""
     listed = tomllib.loads((HERE / "expected_failures.toml").read_text(encoding="utf-8"))
-    return listed.get(leg, {}).get(revision, {})
+    return listed.get(row, {}).get(revision, {})
 
 
 def surprises(verdicts: Mapping[str, Verdict], expected: Mapping[str, str]) -> list[str]:

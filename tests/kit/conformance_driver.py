@@ -2,9 +2,11 @@
 
 The suite starts a server and this program, and looks at what reaches the server; between the two is
 `acp-stdio run`, which knows nothing of the suite. The host signs in only through the tool `acp_login`. Where a scenario
-has no authorization of its own, the person belongs to the provider that ACP_TEST_ISSUER names.
+has no authorization of its own, the person belongs to the provider that ACP_TEST_ISSUER names. With ACP_TEST_HOST_ERA
+set to `other` the host knows only the era that the suite's server does not.
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -16,6 +18,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from tests.kit.host import MODERN, RawHost, reason_of, text_of
+from tests.kit.modern_gate import modern_gate
 from tests.kit.scene import eventually, processes_below
 from tests.kit.signing_in import Machine
 
@@ -204,14 +207,20 @@ def machine_for(scenario: str, home: Path, url: str, context: Json) -> Machine:
 def main() -> None:
     url = sys.argv[-1]
     scenario = os.environ["MCP_CONFORMANCE_SCENARIO"]
-    modern = os.environ["MCP_CONFORMANCE_PROTOCOL_VERSION"] == MODERN
+    crossed = os.environ.get("ACP_TEST_HOST_ERA") == "other"
+    modern = (os.environ["MCP_CONFORMANCE_PROTOCOL_VERSION"] == MODERN) is not crossed
     context: Json = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT", "{}"))
-    with tempfile.TemporaryDirectory(prefix="acp-stdio-conformance-") as folder:
+    with tempfile.TemporaryDirectory(prefix="acp-stdio-conformance-") as folder, contextlib.ExitStack() as stack:
         home = Path(folder)
+        if crossed and not modern:  # the suite's servers take an `initialize` that they do not want
+            url = stack.enter_context(modern_gate(url))
         machine = machine_for(scenario, home, url, context)
         with RawHost(machine.environment, home, modern=modern) as raw:
             try:
-                raw.shake_hands({"elicitation": {}})
+                if crossed and modern:
+                    raw.ask("server/discover")  # whatever comes: this host knows no other era, and goes on
+                else:
+                    raw.shake_hands({"elicitation": {}})
                 host = Host(raw, context)
                 host.login()
                 PLAYS.get(scenario, call_all)(host)

@@ -1,10 +1,11 @@
 """The MCP server of the conformance suite's server scenarios: `python -m tests.kit.everything_upstream`.
 
-Both eras, on the SDK's low-level server, for tokens of one issuer (`--issuer`). Prints {"url": …} and ends
-when its stdin does.
+Both eras or one (`--only`), on the SDK's low-level server, for tokens of one issuer (`--issuer`). Prints {"url": …}
+and ends when its stdin does. Tools ask as the modern era does; a legacy session is asked in its own way for them.
 """
 
 import argparse
+import contextlib
 import hashlib
 import hmac
 import secrets
@@ -33,6 +34,7 @@ from acp_stdio.backend.mcp_sdk import SdkVerifier
 from acp_stdio.demo.lifetime import announce, end_with_parent, loopback_socket
 from tests.kit import everything_parts as parts
 from tests.kit.everything_parts import Json, ask_for, sampling, text
+from tests.kit.one_era import ERAS, OneEra
 
 MODERN = "2026-07-28"
 LOG_LEVEL = "io.modelcontextprotocol/logLevel"
@@ -54,9 +56,9 @@ class Everything:
             "test_tool_with_logging": _logging,
             "test_tool_with_progress": _progress,
             "test_sampling": _sampling,
-            "test_elicitation": _elicitation,
-            "test_elicitation_sep1034_defaults": _defaults,
-            "test_elicitation_sep1330_enums": _enums,
+            "test_elicitation": _form("User response: action: {}, content: {}", _user_form),
+            "test_elicitation_sep1034_defaults": _form(_COMPLETED, lambda _: parts.DEFAULTS),
+            "test_elicitation_sep1330_enums": _form(_COMPLETED, lambda _: parts.ENUMS),
             "json_schema_2020_12_tool": _said("validated"),
             "test_custom_header": _said("header seen"),
             "test_missing_capability": _missing_capability,
@@ -103,7 +105,7 @@ class Everything:
             ("completion/complete", types.CompleteRequestParams, _complete),
         ]
         for method, params, handler in handlers:
-            server.add_request_handler(method, params, _complete_unless_it_asks(handler))
+            server.add_request_handler(method, params, _in_its_era(handler))
         return server
 
     async def _list_tools(self, _ctx: Ctx, _params: Any) -> Json:
@@ -178,14 +180,45 @@ def _asks(requests: Json, state: str | None = None) -> Json:
     }
 
 
-def _complete_unless_it_asks(handler: Callable[[Ctx, Any], Awaitable[Json]]) -> Callable[[Ctx, Any], Awaitable[Json]]:
-    """Says `resultType`, which the modern era wants."""
+def _in_its_era(handler: Callable[[Ctx, Any], Awaitable[Json]]) -> Callable[[Ctx, Any], Awaitable[Json]]:
+    """Says `resultType`, which the modern era wants; in the legacy era asks what the handler wants to know."""
 
-    async def complete(ctx: Ctx, params: Any) -> Json:
+    async def answer(ctx: Ctx, params: Any) -> Json:
         result = await handler(ctx, params)
-        return {"resultType": "complete", **result} if ctx.protocol_version == MODERN else result
+        if ctx.protocol_version == MODERN:
+            return {"resultType": "complete", **result}
+        while result.get("resultType") == "input_required":
+            given = await _asked(ctx, result["inputRequests"])
+            if not given:
+                raise MCPError(types.INVALID_REQUEST, "nothing that was asked for came")
+            state = {"input_responses": given, "request_state": result.get("requestState")}
+            result = await handler(ctx, params.model_copy(update=state))
+        return result
 
-    return complete
+    return answer
+
+
+_QUESTIONS: dict[str, tuple[type[types.ServerRequest], type[BaseModel]]] = {
+    "elicitation/create": (types.ElicitRequest, types.ElicitResult),
+    "sampling/createMessage": (types.CreateMessageRequest, types.CreateMessageResult),
+    "roots/list": (types.ListRootsRequest, types.ListRootsResult),
+}
+
+
+async def _asked(ctx: Ctx, questions: Json) -> Json:
+    """Asks on the call's own stream, all at once."""
+    given: Json = {}
+
+    async def ask(key: str, question: Json) -> None:
+        request, result = _QUESTIONS[question["method"]]
+        own_stream = ServerMessageMetadata(related_request_id=ctx.request_id)
+        with contextlib.suppress(MCPError):  # refused: without this answer, then
+            given[key] = await ctx.session.send_request(request.model_validate(question), result, metadata=own_stream)
+
+    async with anyio.create_task_group() as tasks:
+        for key, question in questions.items():
+            tasks.start_soon(ask, key, question)
+    return given
 
 
 def _answers(params: types.CallToolRequestParams | types.GetPromptRequestParams) -> dict[str, Any]:
@@ -244,41 +277,35 @@ async def _progress(ctx: Ctx, _params: types.CallToolRequestParams) -> Json:
     return _content("Tool with progress executed successfully")
 
 
-async def _asked(ctx: Ctx, question: Json) -> types.ElicitResult:
-    """Asks the person on the call's own stream, as the legacy era does it."""
-    request = types.ElicitRequest.model_validate(question)
-    return await ctx.session.send_request(
-        request, types.ElicitResult, metadata=ServerMessageMetadata(related_request_id=ctx.request_id)
-    )
-
-
-async def _sampling(ctx: Ctx, params: types.CallToolRequestParams) -> Json:
-    request = types.CreateMessageRequest.model_validate(sampling(str((params.arguments or {})["prompt"]), 100))
-    answer = await ctx.session.send_request(
-        request, types.CreateMessageResult, metadata=ServerMessageMetadata(related_request_id=ctx.request_id)
-    )
+async def _sampling(_ctx: Ctx, params: types.CallToolRequestParams) -> Json:
+    answer = _answers(params).get("words")
+    if not isinstance(answer, types.CreateMessageResult):
+        return _asks({"words": sampling(str((params.arguments or {})["prompt"]), 100)})
     content = answer.content
     return _content(f"LLM response: {content.text if isinstance(content, types.TextContent) else ''}")
 
 
-async def _elicitation(ctx: Ctx, params: types.CallToolRequestParams) -> Json:
+def _form(words: str, question: Callable[[types.CallToolRequestParams], Json]) -> Tool:
+    """A tool that says how its form was answered."""
+
+    async def ask(_ctx: Ctx, params: types.CallToolRequestParams) -> Json:
+        answer = _answers(params).get("form")
+        if not isinstance(answer, types.ElicitResult):
+            return _asks({"form": question(params)})
+        return _content(words.format(answer.action, answer.content))
+
+    return ask
+
+
+def _user_form(params: types.CallToolRequestParams) -> Json:
     fields = {
         "username": {"type": "string", "description": "User's response"},
         "email": {"type": "string", "description": "User's email address"},
     }
-    question = parts.form(str((params.arguments or {})["message"]), fields, ["username", "email"])
-    answer = await _asked(ctx, question)
-    return _content(f"User response: action: {answer.action}, content: {answer.content}")
+    return parts.form(str((params.arguments or {})["message"]), fields, ["username", "email"])
 
 
-async def _defaults(ctx: Ctx, _params: types.CallToolRequestParams) -> Json:
-    answer = await _asked(ctx, parts.DEFAULTS)
-    return _content(f"Elicitation completed: action={answer.action}, content={answer.content}")
-
-
-async def _enums(ctx: Ctx, _params: types.CallToolRequestParams) -> Json:
-    answer = await _asked(ctx, parts.ENUMS)
-    return _content(f"Elicitation completed: action={answer.action}, content={answer.content}")
+_COMPLETED = "Elicitation completed: action={}, content={}"
 
 
 async def _missing_capability(ctx: Ctx, _params: types.CallToolRequestParams) -> Json:
@@ -356,7 +383,9 @@ async def _complete(_ctx: Ctx, params: types.CompleteRequestParams) -> Json:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--issuer", required=True)
-    issuer: str = parser.parse_args().issuer
+    parser.add_argument("--only", choices=ERAS, default="both")
+    args = parser.parse_args()
+    issuer: str = args.issuer
     listener = loopback_socket(0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
     auth = AuthSettings.model_validate(
@@ -365,7 +394,7 @@ def main() -> None:
     app = Everything().server().streamable_http_app(auth=auth, token_verifier=SdkVerifier(TokenVerifier(issuer, url)))
     end_with_parent()
     announce({"url": url})
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on")
+    config = uvicorn.Config(OneEra(app, args.only), log_config=None, access_log=False, lifespan="on")
     anyio.run(uvicorn.Server(config).serve, [listener])
 
 

@@ -158,8 +158,8 @@ def _rename(holder: Json, exchange: Exchange) -> None:
 class Front:
     """The ASGI application."""
 
-    def __init__(self, environment: Mapping[str, str], home: Path) -> None:
-        self._environment, self._home = environment, home
+    def __init__(self, environment: Mapping[str, str], home: Path, *, knows_no_other: bool) -> None:
+        self._environment, self._home, self._knows_no_other = environment, home, knows_no_other
         self._sessions: dict[str, Child] = {}
         self._modern: Child | None = None
         self._starting = asyncio.Lock()
@@ -230,6 +230,8 @@ class Front:
         async with self._starting:
             if self._modern is None:
                 self._modern = await Child.start(self._environment, self._home)
+                if self._knows_no_other:
+                    await _insist(self._modern)
             return self._modern
 
     async def _call(
@@ -351,12 +353,26 @@ async def _next(frames: "asyncio.Queue[Json]", left: asyncio.Task[None]) -> Json
     return None
 
 
+async def _insist(child: Child) -> None:
+    """What a host that knows the modern era alone does: it asks, is told of the other era, and goes on in its own."""
+    meta: Json = {META_VERSION: "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
+    asked = child.ask({"jsonrpc": "2.0", "id": 0, "method": "server/discover", "params": {"_meta": meta}})
+    await asked.frames.get()
+
+
 @contextlib.contextmanager
-def http_front(environment: Mapping[str, str], home: Path) -> Generator[str]:
-    """The address of a front for `run` in this environment, served by a thread."""
+def http_front(environment: Mapping[str, str], home: Path, *, knows_no_other: bool = False) -> Generator[str]:
+    """The address of a front for `run` in this environment, served by a thread.
+
+    `knows_no_other`: its modern clients stand for hosts that do not fall back to the legacy era.
+    """
     listener = loopback_socket(0)
     config = uvicorn.Config(
-        Front(environment, home), log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=1
+        Front(environment, home, knows_no_other=knows_no_other),
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)

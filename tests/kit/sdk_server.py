@@ -8,11 +8,10 @@ with 401, `distrust` all that carry the token seen last. It ends when its stdin 
 import argparse
 import contextlib
 import hashlib
-import json
 import os
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Generator, MutableMapping
+from collections.abc import Generator
 from typing import Annotated, Any
 
 import anyio
@@ -32,16 +31,11 @@ from acp_stdio.backend import TokenVerifier
 from acp_stdio.backend.caller import agent_of
 from acp_stdio.backend.mcp_sdk import ProvenToken, SdkVerifier
 from acp_stdio.demo.lifetime import announce, loopback_socket
+from tests.kit.one_era import ERAS, App, Message, OneEra, Receive, Scope, Send
 
 MAX_BODY = 32 * 1024 * 1024
 LONGEST = 120
 """Seconds that a call of `slow` waits to be released."""
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 def say(line: str) -> None:
@@ -182,14 +176,14 @@ class Tools:
 
 
 class Door:
-    """Logs the digest of each request body and the life of each GET, and answers one era only if told to.
+    """Logs the digest of each request body and the life of each GET.
 
     With `watch` it also ends a modern call whose caller closes the connection: the SDK, which does so for
     calls that it answers with SSE, does not look while it prepares one JSON answer.
     """
 
-    def __init__(self, app: App, only: str, watch: bool) -> None:
-        self._app, self._only, self._watch = app, only, watch
+    def __init__(self, app: App, watch: bool) -> None:
+        self._app, self._watch = app, watch
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "GET":
@@ -202,11 +196,7 @@ class Door:
         if scope["type"] != "http" or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
-        version = dict(scope["headers"]).get(b"mcp-protocol-version", b"").decode()
-        modern = version.startswith("2026-")
-        if (self._only == "legacy" and modern) or (self._only == "modern" and not modern):
-            await _unsupported(send, version, modern=not modern)
-            return
+        modern = dict(scope["headers"]).get(b"mcp-protocol-version", b"").startswith(b"2026-")
         digest, size, complete = hashlib.sha256(), 0, anyio.Event()
 
         async def read() -> Message:
@@ -231,17 +221,6 @@ class Door:
                 tasks.start_soon(until_they_leave)
             await self._app(scope, read, send)
             tasks.cancel_scope.cancel()
-
-
-async def _unsupported(send: Send, version: str, *, modern: bool) -> None:
-    """What a server of one era answers to the other's requests; `modern`: which one it is."""
-    error: dict[str, Any] = {"code": -32600, "message": f"Bad Request: Unsupported protocol version: {version}"}
-    if modern:
-        supported = {"supported": ["2026-07-28"], "requested": version or "2025-11-25"}
-        error = {"code": -32022, "message": "Unsupported protocol version", "data": supported}
-    body = json.dumps({"jsonrpc": "2.0", "id": None, "error": error}).encode()
-    await send({"type": "http.response.start", "status": 400, "headers": [(b"content-type", b"application/json")]})
-    await send({"type": "http.response.body", "body": body})
 
 
 async def serve(app: App, listener: socket.socket, tools: Tools, verifier: Verifier) -> None:
@@ -273,7 +252,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--issuer", required=True)
     parser.add_argument("--json", action="store_true", help="answer with JSON instead of SSE")
     parser.add_argument("--sse", action="store_true", help="speak HTTP+SSE (2024-11-05) in place of Streamable HTTP")
-    parser.add_argument("--only", choices=("both", "legacy", "modern"), default="both")
+    parser.add_argument("--only", choices=ERAS, default="both")
     args = parser.parse_args(argv)
     listener = loopback_socket(0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}/{'sse' if args.sse else 'mcp'}"
@@ -290,7 +269,7 @@ def main(argv: list[str]) -> None:
     else:
         app = server.streamable_http_app(json_response=args.json, max_request_body_size=MAX_BODY)
     announce({"url": url})
-    anyio.run(serve, Door(app, args.only, args.json), listener, tools, verifier)
+    anyio.run(serve, Door(OneEra(app, args.only), args.json), listener, tools, verifier)
 
 
 if __name__ == "__main__":

@@ -31,3 +31,15 @@ def test_whoever_speaks_to_a_server_through_us_finds_all_that_its_revision_requi
 @pytest.mark.parametrize("revision", suite.REVISIONS)
 def test_a_server_finds_in_us_the_client_that_its_revision_requires(revision: str) -> None:
     assert suite.surprises(client_leg.verdicts(revision), suite.expected_failures("client", revision)) == []
+
+
+@pytest.mark.parametrize("revision", suite.REVISIONS)
+def test_a_host_finds_all_that_can_be_carried_at_a_server_of_the_other_era_alone(revision: str) -> None:
+    verdicts = server_leg.crossed(revision)
+    assert suite.surprises(verdicts, suite.expected_failures("crossed-server", revision)) == []
+
+
+@pytest.mark.parametrize("revision", suite.REVISIONS)
+def test_a_server_finds_all_that_can_be_carried_of_a_host_of_the_other_era_alone(revision: str) -> None:
+    verdicts = client_leg.crossed(revision)
+    assert suite.surprises(verdicts, suite.expected_failures("crossed-client", revision)) == []

@@ -93,8 +93,12 @@ class Trips:
     # -- questions ----------------------------------------------------------------------------------
 
     def ask(self, wire: bytes | None, frame: Frame, now: float) -> list[Command]:
-        """The server asks on the stream of the request with this id; elsewhere there is no way to the host."""
-        trip = self._trips.get(wire or b"")
+        """The server asks on the stream of the request with this id, or on its session's own.
+
+        There it belongs to the one call on its way: servers ask apart from the call that they ask for (the MCP
+        TypeScript SDK's `elicitInput`). Of several nobody can say which, and without one there is no way to the host.
+        """
+        trip = self._trips.get(wire) if wire is not None else self._the_only_one()
         method = frame.method or ""
         if trip is None or trip.method not in methods.ASKING or method not in methods.QUESTIONS:
             return self._refuse(frame, "this cannot be asked here: MCP 2026-07-28 asks within a call alone", now)
@@ -103,6 +107,10 @@ class Trips:
         trip.number += 1
         trip.questions[f"question{trip.number}"] = Question(frame.id, method, frame.params)
         return self._gather(trip, now)
+
+    def _the_only_one(self) -> Trip | None:
+        asking = [trip for trip in self._trips.values() if trip.method in methods.ASKING]
+        return asking[0] if len(asking) == 1 else None
 
     def _refuse(self, frame: Frame, why: str, now: float) -> list[Command]:
         number = frames.METHOD_NOT_FOUND if frame.method not in methods.QUESTIONS else _REFUSED

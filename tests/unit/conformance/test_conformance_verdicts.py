@@ -55,6 +55,12 @@ def test_the_score_counts_what_is_required() -> None:
     assert table.splitlines()[2].endswith("| 1 of 2 | 1 of 2 |")
 
 
+def test_a_leg_that_was_not_run_keeps_its_line() -> None:
+    former = "| As a client: a host reaches the suite's servers through `acp-stdio run` | 5 of 18 | 14 of 32 |"
+    table = scorecard.table({}, f"| other | 1 of 1 |\n{former}\n")
+    assert table.splitlines()[2:] == [former]
+
+
 def test_the_table_takes_the_place_of_the_former() -> None:
     readme = f"above\n{scorecard.BEGIN}\nold\n{scorecard.END}\nbelow\n"
     assert scorecard.placed(readme, "new\n") == f"above\n{scorecard.BEGIN}\nnew\n{scorecard.END}\nbelow\n"

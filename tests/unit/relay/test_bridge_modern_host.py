@@ -358,14 +358,26 @@ def test_a_host_that_comes_back_and_cancels_ends_the_call() -> None:
     assert note["params"]["requestId"] == frame["id"]
 
 
-def test_questions_outside_a_call_and_of_other_methods_cannot_be_carried() -> None:
+def test_a_question_on_the_sessions_own_stream_belongs_to_the_one_call_on_its_way() -> None:
     book = Stage()
-    book.begin(1)
-    (refusal,) = answers(book.upstream(book.stream, id="q1", method="elicitation/create", params=FORM))
-    assert "error" in refusal
-    number, _ = exchange(book.ask(2, "completion/complete", ref={}), "completion/complete")
-    (refusal,) = answers(book.upstream(number, id="q2", method="elicitation/create", params=FORM))
-    assert "error" in refusal
+    number, frame = book.begin(1)
+    assert book.upstream(book.stream, id="q1", method="elicitation/create", params=FORM) != []
+    state = required(book.after(0.1))["requestState"]
+    given = {"question1": {"action": "accept"}}
+    done = book.ask(2, name="pay", arguments={}, inputResponses=given, requestState=state)
+    assert [answer["id"] for answer in answers(done)] == ["q1"]
+    book.ask(3)
+    (refusal,) = answers(book.upstream(book.stream, id="q2", method="elicitation/create", params=FORM))
+    assert "error" in refusal, "of two calls nobody can say which"
+    assert told(book.upstream(number, id=frame["id"], result={"content": []}))[0]["id"] == 2
+
+
+def test_questions_without_a_call_and_within_other_methods_cannot_be_carried() -> None:
+    book = Stage()
+    number, _ = book.begin(1, "completion/complete", ref={})
+    for call, name in ((number, "q1"), (book.stream, "q2")):
+        (refusal,) = answers(book.upstream(call, id=name, method="elicitation/create", params=FORM))
+        assert "error" in refusal
     (pong,) = answers(book.upstream(book.stream, id="p", method="ping"))
     assert pong == {"jsonrpc": "2.0", "id": "p", "result": {}}
 
