@@ -93,7 +93,7 @@ def failure_of(ending: Ending, upstream: str, *, modern: bool) -> tuple[Failure,
             "denied", f"{upstream} refused this for your account.", "Ask the people who run it."
         ), NOTHING_DONE
     if status == 429:
-        return Failure("overloaded", f"{upstream} is busy (HTTP 429).", "Try again in a moment."), NOTHING_DONE
+        return Failure("overloaded", f"{upstream} is busy (HTTP 429).", _later(ending)), NOTHING_DONE
     if modern and status in (400, 404, 405):
         return (
             Failure(
@@ -124,6 +124,10 @@ def other_era(upstream: str) -> Failure:
         f"{upstream} has changed the revision of MCP that it speaks.",
         "Quit this application completely and open it again.",
     )
+
+
+def _later(ending: Ending) -> str:
+    return "Try again in a moment." if ending.retry is None else f"Try again in {max(1, round(ending.retry))} s."
 
 
 def _scope_option(challenge: str) -> str:

@@ -52,7 +52,7 @@ class Crossing(Desk):
         from acp_stdio.relay.bridge.legacy_host import LegacyHostBridge
 
         ready, waiting = self._session.host_ready, self._let_go()
-        self.crossed, self.modern, self._session = True, True, LegacySession()
+        self.crossed, self.modern, self._session = True, True, LegacySession(jitter=self._jitter)
         self._forget_no_modern()
         bridge = LegacyHostBridge(self._whole, self._mint)
         commands: list[Command] = [HandOver(bridge)]
@@ -71,7 +71,7 @@ class Crossing(Desk):
         for row in self._doubted():
             commands += self._settled(row, "error", "era_mismatch", 0)
         waiting = self._let_go()
-        self.crossed, self.modern, self._session = True, False, LegacySession()
+        self.crossed, self.modern, self._session = True, False, LegacySession(jitter=self._jitter)
         bridge = ModernHostBridge(self._whole, self._mint)
         commands.append(HandOver(bridge))
         for frame in [*(frames.parse(raw) for raw in waiting), *frames_]:

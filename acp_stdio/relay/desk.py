@@ -40,11 +40,13 @@ class Desk:
         helpers: bool = True,
         call_timeout: float = 230.0,
         patience: float | None = None,
+        jitter: Callable[[], float] = lambda: 0.0,
         sieve: Sieve = lambda _method, result, _live: result,
         notice: Callable[[], str] = lambda: "",
     ) -> None:
-        """`mint` gives 128 random bits as hexadecimal digits. With `patience` (seconds, in place of both short waits)
-        only the upstream's own answers count: nothing is made up where it gives none."""
+        """`jitter`: random, from 0 to 1; it spreads our next attempts over time. `mint` gives 128 random bits as
+        hexadecimal digits. With `patience` (seconds, in place of both short waits) only the upstream's own
+        answers count: nothing is made up where it gives none."""
         self.agent = Agent()
         self.modern = False
         self.strange = not catalogue
@@ -65,7 +67,8 @@ class Desk:
         self._makes_up = patience is None
         self._era_wait = ERA_WAIT if patience is None else patience
         self._list_wait = LIST_WAIT if patience is None else patience
-        self._session = LegacySession()
+        self._jitter = jitter
+        self._session = LegacySession(jitter=jitter)
         self._modern_headers = ModernHeaders()
         self._rows: dict[int, Row] = {}
         self._by_id: dict[bytes, Row] = {}
@@ -147,7 +150,7 @@ class Desk:
         """The opening for a row that is not on its way at the moment."""
         if row.last_event_id:
             return answers.PERHAPS_DONE  # it was taken the first time; only going on did not leave
-        return answers.NOTHING_DONE if row.retried else answers.NOTHING_SENT
+        return answers.NOTHING_DONE if row.retried or row.repeats else answers.NOTHING_SENT
 
     def _fail(self, row: Row, failure: Failure, opening: str, outcome: str, now: float) -> list[Command]:
         """Answers a row that has no live answer: from the catalogue where that can be, else with the failure."""

@@ -46,7 +46,7 @@ class Greeter(Crossing):
     def _begin_legacy(self, frame: Frame) -> None:
         asked, self.agent = handshake.offered(frame.params)
         self.modern = False
-        self._session = LegacySession(hello=frame.raw, asked=asked)
+        self._session = LegacySession(hello=frame.raw, asked=asked, jitter=self._jitter)
 
     def _initialize(self, row: Row, frame: Frame, now: float) -> list[Command]:
         ended = self._end_session()

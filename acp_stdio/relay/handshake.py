@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Raw
 
 from acp_stdio import __version__
-from acp_stdio.wire import methods
+from acp_stdio.wire import frames, methods
 from acp_stdio.wire.members import encoded, joined, members, text
 
 _GENERIC_CAPABILITIES: Final[dict[str, Any]] = {"tools": {"listChanged": True}}
@@ -50,6 +50,8 @@ class RequestView(NamedTuple):
     """The modern era's mark: `_meta` names the protocol version of each request."""
     agent: Agent | None = None
     trace: str = ""
+    progress: bytes = b""
+    """The key of its progress token."""
 
 
 def view(params: Raw | None) -> RequestView:
@@ -66,7 +68,17 @@ def view(params: Raw | None) -> RequestView:
         text(meta.get(methods.META_VERSION)) or None,
         Agent(text(client.get("name")), text(client.get("version"))) if client else None,
         trace if _TRACEPARENT.fullmatch(trace) else "",
+        _key(meta.get("progressToken")),
     )
+
+
+def progress_token(params: Raw | None) -> bytes:
+    """The key of the token that a `notifications/progress` names; empty where it names none."""
+    return _key(members(params).get("progressToken"))
+
+
+def _key(token: Raw | None) -> bytes:
+    return frames.id_key(bytes(token)) if token is not None else b""
 
 
 def offered(params: Raw | None) -> tuple[str, Agent]:

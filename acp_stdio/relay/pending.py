@@ -64,6 +64,13 @@ class Row:
     headers: tuple[tuple[str, str], ...] = ()
     record: CallRecord | None = None
     deadline: float = float("inf")
+    latest: float = float("inf")
+    """What the deadline may be moved to at most."""
+    progress: bytes = b""
+    """The key of its progress token; empty where the host wants to hear of none."""
+    repeats: int = 0
+    """How often it was sent once more because the server asked to be asked later."""
+    repeat_at: float | None = None
     cursor: str = ""
     phase: Phase = Phase.HELD
     overdue: bool = False

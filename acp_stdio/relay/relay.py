@@ -12,10 +12,10 @@ from msgspec import Raw
 from acp_stdio.catalogue.model import DISCOVER, NO_ERA, list_key
 from acp_stdio.errors import Failure
 from acp_stdio.relay import answers, envelope, handshake, lists
-from acp_stdio.relay.commands import Abort, CallRecord, Command, RunHelper, ToHost, Wake, Withdraw
+from acp_stdio.relay.commands import Abort, CallRecord, Command, RunHelper, ToHost, Wake
 from acp_stdio.relay.desk import LINGER
 from acp_stdio.relay.pending import Phase, Purpose, Row
-from acp_stdio.relay.remedies import Remedies
+from acp_stdio.relay.timing import LONGEST, Timing
 from acp_stdio.wire import errors, frames, methods
 from acp_stdio.wire.ending import Ending
 from acp_stdio.wire.frames import Frame
@@ -24,7 +24,7 @@ MAX_IN_FLIGHT: Final = 512
 """Requests of one host. Above this a host is in a loop; it is told at once."""
 
 
-class Relay(Remedies):
+class Relay(Timing):
     """Between one host and one upstream."""
 
     # -- the host -----------------------------------------------------------------------------
@@ -71,7 +71,8 @@ class Relay(Remedies):
             self.agent = view.agent or self.agent
         row = self._row(Purpose.CALL, frame.method, frame.raw)
         row.id, row.key = frame.id, key
-        row.deadline = now + self._call_timeout
+        row.deadline, row.latest = now + self._call_timeout, now + max(LONGEST, self._call_timeout)
+        row.progress = view.progress
         match frame.method:
             case methods.INITIALIZE:
                 return self._initialize(row, frame, now)
@@ -124,19 +125,6 @@ class Relay(Remedies):
             return []  # unknown or already answered: MCP says to ignore it
         return self._give_up(row, frame.raw, "cancelled", "", now)
 
-    def _give_up(self, row: Row, notice: bytes, outcome: str, reason: str, now: float) -> list[Command]:
-        """Ends a row that nobody waits for any more and tells the upstream in its era's way."""
-        told_by_closing = self.modern or row.phase is not Phase.POSTED or row.purpose is Purpose.HELPER
-        self._forget_id(row)
-        commands = self._settled(row, outcome, reason, 0)
-        if told_by_closing:
-            self._drop(row)
-            return [*commands, Abort(row.call)]
-        row.move(Phase.CANCELLED)
-        note = self._row(Purpose.NOTE, methods.CANCELLED, notice)
-        note.cancels, note.deadline = row.call, now + self._call_timeout
-        return [*commands, Withdraw(row.call), *self._send(note, now)]
-
     # -- the upstream ---------------------------------------------------------------------------
 
     def upstream_opened(self, call: int, session_id: str | None) -> None:
@@ -153,6 +141,7 @@ class Relay(Remedies):
         if row is None or row.phase is Phase.ANSWERED:
             return []
         if not frame.is_response:
+            self._kept_alive(frame, now)
             return [] if row.phase is Phase.CANCELLED or row.purpose is Purpose.SCHEMA else [ToHost(frame.raw)]
         if row.purpose is Purpose.SCHEMA:
             return self._schema_came(row, frame, now)
@@ -243,6 +232,8 @@ class Relay(Remedies):
                 return [learned, *self._resolved(now)]
             self.modern = False
             return [learned, self._speaks_legacy(row.id or b"null"), *self._resolved(now)]
+        if later := self._asked_to_wait(row, ending, now):
+            return later
         failure, opening = answers.failure_of(ending, self._upstream, modern=self.modern)
         if row.last_event_id:  # it was taken the first time; only going on was refused
             opening = answers.PERHAPS_DONE
@@ -254,58 +245,7 @@ class Relay(Remedies):
         """A 4xx body answers a modern probe only if it is a modern error; else the server is of the other era."""
         return row.method != methods.DISCOVER or errors.is_modern(ending.body)
 
-    # -- time, sign-in, helpers -------------------------------------------------------------------
-
-    def tick(self, now: float, left: Callable[[int], bool] = lambda _: True) -> list[Command]:
-        """Time has passed: some waits may be over. `left`: whether a posted call may have reached the server."""
-        commands: list[Command] = []
-        for row in [r for r in self._rows.values() if r.deadline <= now]:
-            if row.call in self._rows:
-                commands += self._overdue(row, now, left)
-        for row in [r for r in self._rows.values() if r.resume_at is not None and r.resume_at <= now]:
-            row.resume_at = None
-            if row.session != self._session.id:
-                gone = Failure("upstream_unreachable", f"{self._upstream} ended its session.", "Try again.")
-                commands += self._fail(row, gone, answers.PERHAPS_DONE, "unknown", now)
-                continue
-            commands.append(self._session.resume(row.call, row.last_event_id))
-        if self._session.stream_due(now):
-            commands += self._open_stream()
-        return commands
-
-    @property
-    def waiting(self) -> bool:
-        """Whether `tick` has anything to look at."""
-        endless = float("inf")
-        return self._session.stream_at is not None or any(row.deadline < endless for row in self._rows.values())
-
-    def _overdue(self, row: Row, now: float, left: Callable[[int], bool]) -> list[Command]:
-        row.deadline = now + self._call_timeout
-        if row.purpose is Purpose.LIST and row.phase in (Phase.HELD, Phase.POSTED):
-            served = self._serve_list(row)
-            if served or not row.overdue:
-                row.overdue = True
-                return served
-        if row.purpose is Purpose.HANDSHAKE and self._waits(row):
-            assert row.id is not None
-            self._forget_id(row)  # the live answer is learned when it comes
-            return [ToHost(frames.answer(row.id, self._made_up_handshake(row)))]
-        opens = row.purpose in (Purpose.HANDSHAKE, Purpose.READY)
-        if not opens and (row.id is None or row.phase in (Phase.CANCELLED, Phase.SERVED, Phase.ANSWERED)):
-            self._drop(row)
-            return [Abort(row.call)]
-        sent = row.phase is Phase.POSTED and left(row.call)
-        failure = Failure(
-            "timeout",
-            f"{self._upstream} {'did not answer' if sent else 'could not be asked'} within {self._call_timeout:.0f} s.",
-            "Ask again, or for less at once.",
-        )
-        opening = answers.PERHAPS_DONE if sent else self._unsent(row)
-        if opens or row.id is None:
-            return [Abort(row.call), *self._fail(row, failure, opening, "timeout", now)]
-        told = ToHost(self._refusal(row.id, row.method, failure, opening))
-        notice = b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%b,"reason":"timeout"}}'
-        return [told, *self._give_up(row, notice % row.id, "timeout", "timeout", now)]
+    # -- sign-in, helpers -------------------------------------------------------------------
 
     def signed_in(self, now: float) -> list[Command]:
         """Somebody signed in: the upstream can be reached, and its lists may be others."""

@@ -1,5 +1,6 @@
 """The one session with an upstream of the legacy era (MCP up to 2025-11-25)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
@@ -33,6 +34,8 @@ class State(Enum):
 class LegacySession:
     """What has to be remembered to speak in a session, and to open it again."""
 
+    jitter: Callable[[], float]
+    """Random, from 0 to 1."""
     hello: bytes | None = None
     """The host's own `initialize`, byte for byte."""
     asked: str = ""
@@ -76,7 +79,8 @@ class LegacySession:
             return []
         if ending.last_event_id != self._last_event_id:
             self._last_event_id, self._breaks = ending.last_event_id, 0
-        delay = STREAM_RETRY[min(self._breaks, len(STREAM_RETRY) - 1)]
+        # Spread over as much again: a server that comes back would else meet all its clients at once.
+        delay = STREAM_RETRY[min(self._breaks, len(STREAM_RETRY) - 1)] * (1 + self.jitter())
         self._breaks += 1
         wait = delay if ending.retry is None else max(ending.retry, MIN_RETRY)
         self.stream_at = now + wait

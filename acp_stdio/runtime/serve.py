@@ -130,6 +130,7 @@ def _mind(
         served.catalogue,
         signed_in=served.signed_in,
         mint=lambda: os.urandom(16).hex(),
+        jitter=lambda: os.urandom(1)[0] / 255,
         helpers=helpers,
         call_timeout=settings.host.call_timeout,
         patience=REHEARSAL_PATIENCE if rehearsal else None,

@@ -1,5 +1,6 @@
 """MCP's Streamable HTTP as bytes: one POST a frame, answers as JSON or as an SSE stream."""
 
+import time
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
@@ -39,6 +40,7 @@ class Answer:
         self._sink = sink
         self._status = 0
         self._challenge = ""
+        self._retry: float | None = None
         self._events: SseParser | None = None
         self._parts: list[bytes] = []
         self._size = 0
@@ -48,6 +50,7 @@ class Answer:
         """A status and its headers (`upstream.http.Receiver`)."""
         self._status = status
         self._challenge = headers.get("www-authenticate", "")
+        self._retry = _seconds(headers.get("retry-after", "")) if status >= 300 else None
         if status < 300:
             if headers.get("content-type", "").lstrip().lower().startswith("text/event-stream"):
                 self._events = SseParser()
@@ -75,7 +78,7 @@ class Answer:
         """The whole body came."""
         body = b"".join(self._parts)
         if self._status >= 300:
-            self._sink.ended(Ending(self._status, body=body, challenge=self._challenge))
+            self._sink.ended(Ending(self._status, body=body, challenge=self._challenge, retry=self._retry))
             return
         if body.strip():
             self._sink.received(one_line(body))
@@ -96,6 +99,21 @@ class Answer:
         if self.exchange is not None:
             self.exchange.abort()
         self._sink.ended(Ending(None, why=f"its answer is larger than {MAX_LINE >> 20} MiB"))
+
+
+def _seconds(retry_after: str) -> float | None:
+    """`Retry-After` (RFC 9110 section 10.2.3): seconds, or a date; None where it is neither."""
+    said = retry_after.strip()
+    if said.isascii() and said.isdigit() and len(said) <= 9:
+        return float(said)
+    if not said:
+        return None
+    from email.utils import parsedate_to_datetime  # 8 ms, for the few servers that write a date
+
+    try:
+        return max(0.0, parsedate_to_datetime(said).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
 
 
 def one_line(text: bytes) -> bytes:
