@@ -188,6 +188,8 @@ def _read_chain(
     def wrong(record: int, why: str) -> None:
         report.findings.append(Finding(file, record, why))
 
+    if not folder.file(name).exists():
+        return  # `retention` has just taken it, after we had read the index
     opened, closed = index.opened.get(name), index.closed.get(name)
     if opened is None:
         if not _is_written(folder, name):

@@ -25,6 +25,7 @@ from acp_stdio.settings.durations import seconds
 EXAMPLES = """\
   acp-stdio audit tail --follow                        what is done in your name, as it happens
   acp-stdio audit show --tool 'get_*' --since 7d --outcome denied
+  acp-stdio audit show ID --arguments args.json        were these what was asked?
   acp-stdio audit verify                               is it whole? 9 where it is not
   acp-stdio audit export --format ocsf > trail.jsonl   jsonl, ocsf or csv
   acp-stdio audit join . backend.log                   did the server see what left here, and nothing else?
@@ -40,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tail.add_argument("-f", "--follow", action="store_true", help="go on as records come")
     show = actions.add_parser("show", help="the records that match, or one of them in full")
     show.add_argument("id", nargs="?", metavar="ID", default="", help="a record's or a call's id")
+    show.add_argument("--arguments", metavar="FILE", default="", help="were these (JSON) the call's arguments? 9: no")
     check = actions.add_parser("verify", help="find what was changed, cut, reordered or removed")
     check.add_argument("--anchor", metavar="FILE", action="append", default=[], help="a checkpoint kept elsewhere")
     export = actions.add_parser("export", help="all records that match, for another program")
@@ -154,6 +156,8 @@ def _show(args: argparse.Namespace, out: Output) -> int:
         found = [record for record in found if args.id in (record["id"], record.get("call"))]
         if not found:
             raise Failure("audit_unavailable", f"The trail has no record {args.id}.", "See `acp-stdio audit tail`.")
+    if args.arguments:
+        return _same_arguments(args, found, out)
     if out.json:
         out.result("", {"records": found})
     elif args.id:
@@ -161,6 +165,21 @@ def _show(args: argparse.Namespace, out: Output) -> int:
     else:
         _print(found, out)
     return EXIT_OK
+
+
+def _same_arguments(args: argparse.Namespace, found: list[dict[str, Any]], out: Output) -> int:
+    """Whether what somebody shows is what the record's digest was made of."""
+    from acp_stdio.audit.arguments import KEY_FILE, Arguments
+
+    told = next((digest for each in found if (digest := forms.member(each, "arguments").get("digest"))), "")
+    key_file = settings_of(args, bare=True).paths.state / KEY_FILE
+    if not args.id or not told or not key_file.exists():
+        why = "Arguments can be compared with those of one call (ID), whose digest and key are on this computer."
+        raise Failure("audit_unavailable", why, "See `acp-stdio audit show` for its id.")
+    shown = b'{"arguments":%b}' % _read(args.arguments).encode()
+    same = Arguments("digest", key_file).about(shown, 0).get("digest") == told
+    out.result("These were the arguments." if same else "These were not the arguments.", {"same": same})
+    return EXIT_OK if same else EXIT_AUDIT
 
 
 def _export(args: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from acp_stdio.audit import chain
+from acp_stdio.audit.arguments import KEY_FILE, Arguments
 from acp_stdio.audit.checkpoint import sign
 from acp_stdio.audit.folder import Folder
 from acp_stdio.audit.record import Context, Record, call_record, event_record, record_id
@@ -214,3 +215,19 @@ def test_following_tells_each_new_record_once_also_of_a_process_that_begins_mean
     assert [look.count("\n") for look in looks] == [1, 1, 1]
     assert "finance/tool-1" in looks[1]
     assert "finance/tool-2" in looks[2]
+
+
+def test_what_somebody_shows_can_be_held_against_a_calls_digest(
+    audit: Path, calls: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = tmp_path / "arguments.json"
+    shown.write_text('{ "month": "May" }', encoding="utf-8")
+    assert main(["audit", "show", calls[0], "--arguments", str(shown)]) == 9
+    assert "can be compared" in capsys.readouterr().err
+    digest = Arguments("digest", tmp_path / "state" / KEY_FILE).about(b'{"arguments":{"month":"May"}}', 1)
+    with Trail(audit) as trail:
+        trail.append(call("call.intent", calls[2], "sarah", "report", arguments=digest))
+        trail.append(call("call.outcome", calls[2], "sarah", "report", outcome="ok", arguments=digest))
+    assert said(capsys, "show", calls[2], "--arguments", str(shown)) == (0, "These were the arguments.\n")
+    shown.write_text('{"month": "June"}', encoding="utf-8")
+    assert said(capsys, "show", calls[2], "--arguments", str(shown)) == (9, "These were not the arguments.\n")
