@@ -60,6 +60,7 @@ def test_a_start_that_answers_a_host_loads_nothing_that_only_a_sign_in_needs(hom
     assert ran.returncode == 0, ran.stderr[-2000:]
     assert json.loads(ran.stdout.splitlines()[0])["id"] == 1
     assert modules & HEAVY == set()
+    assert not [name for name in modules if name.startswith("acp_stdio.relay.bridge")], "nothing is to be translated"
 
 
 def test_the_help_of_run_loads_no_network_and_no_keyring(home: Path) -> None:
