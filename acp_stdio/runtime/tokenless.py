@@ -3,6 +3,7 @@
 import math
 from typing import Final
 
+from acp_stdio.errors import Failure
 from acp_stdio.identity.model import AccessToken, Session
 from acp_stdio.runtime.helper_process import HelperProcess
 from acp_stdio.runtime.keeper import Keeper, Waiter
@@ -31,7 +32,10 @@ class Tokenless(Keeper):
 
     def acquire(self, waiter: Waiter, rejected: AccessToken | None = None) -> None:
         """There is no other one to be had."""
-        waiter(self.usable())
+        try:
+            waiter(self.usable())
+        except Failure as failure:
+            waiter(failure)
 
     def close(self) -> HelperProcess | None:
         """Nothing was started."""

@@ -5,10 +5,13 @@ repeated here: once a byte was written, a broken connection is reported and the 
 """
 
 import asyncio
+import contextlib
 import math
 import re
 import select
+import socket
 import ssl
+import time
 from typing import Final, Protocol, cast
 
 import httptools
@@ -19,6 +22,10 @@ HEAD_LIMIT: Final = 64 * 1024
 """Bytes of a head. Other things between pieces of body (trailers, chunk extensions) may take one read more."""
 SLICE: Final = 256 * 1024
 """Bytes handed to the transport at once, so that a large body is not copied into its buffer whole."""
+
+PROBES: Final = (("TCP_KEEPIDLE", 30), ("TCP_KEEPALIVE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+"""The system asks a silent peer whether it is still there, and finds out within a minute of waking that a stream, on
+which we only listen, did not survive the laptop's sleep or a firewall. macOS calls the first one as the second."""
 
 _KEEP_ALIVE_TIMEOUT = re.compile(r"\btimeout=(\d{1,6})")
 
@@ -46,7 +53,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._poll: select.poll | None = None
         self._call: Call | None = None
-        self._idle_since = 0.0
+        self._idle_since = self._idle_since_on_the_wall = 0.0
         self._fresh = True
         self._paused = False
         self._eof = False
@@ -80,7 +87,9 @@ class Connection(asyncio.Protocol):
             return False
         if self._fresh:
             return True  # a TLS server's session tickets make the socket readable
-        return now - self._idle_since <= self._keep_idle and not self._readable()
+        # The loop's clock stands still while the machine sleeps, and the server's does not.
+        idle = max(now - self._idle_since, time.time() - self._idle_since_on_the_wall)
+        return idle <= self._keep_idle and not self._readable()
 
     def start(self, call: Call) -> None:
         """Writes the call. From here on it may have reached the server."""
@@ -116,6 +125,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        _keep_alive(transport.get_extra_info("socket"))
         if hasattr(select, "poll"):
             self._poll = select.poll()
             self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
@@ -244,7 +254,7 @@ class Connection(asyncio.Protocol):
         if self._keep and not self._unsent and not self._eof:
             self._fresh = False
             self._begin()
-            self._idle_since = asyncio.get_running_loop().time()
+            self._idle_since, self._idle_since_on_the_wall = asyncio.get_running_loop().time(), time.time()
             self._keeper.release(self)  # first: the receiver's next request may take this connection
         else:
             self.close()
@@ -261,6 +271,14 @@ class Connection(asyncio.Protocol):
             return bool(self._poll.poll(0))
         transport = cast(asyncio.Transport, self._transport)
         return bool(select.select([transport.get_extra_info("socket").fileno()], [], [], 0)[0])
+
+
+def _keep_alive(connected: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # not a TCP socket, or a system that knows it under other names
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in PROBES:
+            if hasattr(socket, name):
+                connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _said_goodbye(tls: ssl.SSLObject | None) -> bool:

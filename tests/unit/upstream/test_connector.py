@@ -3,12 +3,14 @@
 import asyncio
 import os
 import socket
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
 
 from acp_stdio.upstream import dial
+from acp_stdio.upstream.connection import Connection
 from acp_stdio.upstream.http import Exchange, parse_origin
 from acp_stdio.upstream.pool import LeanConnector, Limits
 from tests.unit.upstream.loopback import PATIENCE, Answer, Peer, Script, Server, serving
@@ -362,6 +364,31 @@ async def test_a_connection_is_left_before_the_server_says_it_will_close_it() ->
         await client.post().end()
         await client.post().end()
         assert server.accepted == 2
+
+
+async def test_a_connection_that_the_machine_slept_over_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with talking(echo, Limits(keep_idle=20.0)) as (client, server):
+        await client.post(b"before").end()
+        asleep = time.time() + 3600
+        monkeypatch.setattr("acp_stdio.upstream.connection.time.time", lambda: asleep)
+        assert (await client.post(b"after").end()).body == b"after"
+        assert server.accepted == 2
+
+
+async def test_the_system_asks_whether_a_silent_server_is_still_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    sockets: list[socket.socket] = []
+    made = Connection.connection_made
+
+    def note(self: Connection, transport: asyncio.BaseTransport) -> None:
+        made(self, transport)
+        sockets.append(transport.get_extra_info("socket"))
+
+    monkeypatch.setattr(Connection, "connection_made", note)
+    async with talking(echo) as (client, _):
+        await client.post().end()
+        assert sockets[0].getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        if hasattr(socket, "TCP_KEEPIDLE"):
+            assert sockets[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
 
 
 async def test_connections_unused_for_long_are_closed() -> None:
