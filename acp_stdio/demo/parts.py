@@ -13,7 +13,7 @@ from acp_stdio.demo.agent import Agent, Answer
 from acp_stdio.demo.people import SARAH
 from acp_stdio.demo.processes import Child, ChildError
 from acp_stdio.demo.stage import Desk, base_environment
-from acp_stdio.errors import EXIT_BACKEND, EXIT_NETWORK, EXIT_OK
+from acp_stdio.errors import EXIT_AUDIT, EXIT_BACKEND, EXIT_NETWORK, EXIT_OK
 
 COMMAND_SECONDS: Final = 30.0
 
@@ -77,6 +77,10 @@ class Parts:
         with open(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
             file.write(finance["api_key"])
         return self.check_backend(desk, self.log_with_key, "--api-key-file", str(key))
+
+    def verify(self, desk: Desk) -> dict[str, Any]:
+        """What `audit verify` says of the desk's trail, good or bad."""
+        return json.loads(self.command(desk, "audit", "verify", "--json", codes=(EXIT_OK, EXIT_AUDIT)))
 
     def command(self, desk: Desk, *words: str, codes: tuple[int, ...] = (EXIT_OK,)) -> str:
         """One of the product's commands on that desk; its result. Raises `ChildError` if it ends with another code."""

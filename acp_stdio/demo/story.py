@@ -97,6 +97,7 @@ class Story:
             self.the_leaver_is_out,
             self.logout_ends_it,
             self.the_trail_agrees,
+            self.a_forged_line_is_found,
         ):
             self._step = step.__name__
             try:
@@ -284,6 +285,18 @@ class Story:
             self._check(bool(refused), f"{desk.person.account}'s refused calls should be in the trail")
         self.outcome.log_with_acp_stdio = self._personal.log
         self._voice.good(f"All {len(arrived)} calls in the backend's log are in a trail, by request id.")
+
+    def a_forged_line_is_found(self) -> None:
+        self._voice.chapter(9, "acp-stdio audit verify: sarah's trail, before and after one word is changed")
+        desk = self._desks["sarah"]
+        before = self._parts.verify(desk)
+        self._check(bool(before["whole"]), f"the trail should be whole: {before['findings']}")
+        self._voice.quote("before", f"{before['records']} records, whole; signed {before['checkpoints']} times")
+        trail.forge(desk.state, "salary", "weather")
+        after = self._parts.verify(desk)
+        self._check(bool(after["findings"]), "audit verify should have found the forged line")
+        self._voice.quote("after", "; ".join(str(each["why"]) for each in after["findings"][:2]))
+        self._voice.good("Found, with the first record that is not as it was written.")
 
     # What steps share
 

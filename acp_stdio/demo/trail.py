@@ -57,3 +57,14 @@ def _call(record: dict[str, Any], intent: str) -> Call:
         outcome=str(outcome),
         reason=str(record.get("reason") or ""),
     )
+
+
+def forge(state: Path, tool: str, other: str) -> None:
+    """What somebody with an editor would do: the first record of `tool` now tells of another. Raises `ValueError`."""
+    old, new = f'"tool":"{tool}"'.encode(), f'"tool":"{other}"'.encode()
+    for file in sorted(state.rglob("*.jsonl")):
+        content = file.read_bytes()
+        if old in content:
+            file.write_bytes(content.replace(old, new, 1))
+            return
+    raise ValueError(f"no record of {tool} is in the trail")

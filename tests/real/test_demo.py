@@ -76,7 +76,7 @@ def test_programs_get_the_checked_steps_as_json(tmp_path: Path) -> None:
         check=False,
     )
     told = json.loads(done.stdout)
-    assert (done.returncode, told["ok"], len(told["steps"])) == (0, True, 9)
+    assert (done.returncode, told["ok"], len(told["steps"])) == (0, True, 10)
     assert set(told["seconds_until_refused"]) == {"sarah", "intern"}
     assert all(f"user={SERVICE_ACCOUNT} " in line for line in told["log_with_api_key"])
     assert not any(SERVICE_ACCOUNT in line for line in told["log_with_acp_stdio"])
@@ -222,6 +222,11 @@ class TheTrailIsGone(Parts):
         return said
 
 
+class VerifyBelievesAnything(Parts):
+    def verify(self, desk: Desk) -> dict[str, Any]:
+        return {"whole": True, "findings": [], "records": 1, "checkpoints": 0}
+
+
 @pytest.mark.parametrize(
     ("broken", "step", "why"),
     [
@@ -237,6 +242,7 @@ class TheTrailIsGone(Parts):
         (LogoutDoesNothing, "logout_ends_it", "still served"),
         (LogoutForgetsToRevoke, "logout_ends_it", "revoked at the IdP"),
         (TheTrailIsGone, "the_trail_agrees", "trail should hold"),
+        (VerifyBelievesAnything, "a_forged_line_is_found", "should have found the forged line"),
     ],
 )
 def test_a_broken_part_is_noticed_at_its_step(broken: type[Parts], step: str, why: str, tmp_path: Path) -> None:
