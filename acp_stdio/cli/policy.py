@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,7 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     why.add_argument("upstream", metavar="UPSTREAM", help="the server's name in the configuration")
     why.add_argument("name", metavar="NAME", help="the tool, or what --kind says")
     why.add_argument("--kind", choices=("tool", "prompt", "resource", "method"), default="tool", help="what NAME is")
-    why.add_argument("--arg", action="append", metavar="KEY=VALUE", help="an argument, as JSON or text; repeat it")
+    why.add_argument(
+        "--arg",
+        action="append",
+        default=list[str](),
+        metavar="KEY=VALUE",
+        help="an argument, as JSON or text; repeat it",
+    )
     why.add_argument("--agent", metavar="NAME", default="", help="the name that the host gives itself")
     why.add_argument("--program", metavar="PATH", default="", help="the program that started acp-stdio")
     why.add_argument("--at", metavar="'DAY HH:MM'", default="", help="when, such as 'mon 09:30'; default: now")
@@ -43,12 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     test.add_argument("--trail", metavar="DIRECTORY", default="", help="another trail than your own")
     for each in (why, test):
         said = "what a token says, such as groups=a,b; repeat it" + ("; me: your own" if each is why else "")
-        each.add_argument("--as", action="append", dest="claims", metavar="CLAIM=VALUE", help=said)
+        each.add_argument("--as", action="append", default=list[str](), dest="claims", metavar="CLAIM=VALUE", help=said)
     for each in (check, why, test):
         each.formatter_class = argparse.RawDescriptionHelpFormatter
         each.epilog = f"examples:\n{EXAMPLES}"
         add_common(each, default=argparse.SUPPRESS)
-        bind_environment(each, {})
+        bind_environment(each, os.environ)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -106,7 +113,7 @@ def _why(args: argparse.Namespace, settings: Settings, policy: Policy, out: Outp
         args.upstream,
         args.name if args.kind == "method" else METHODS[args.kind],
         "" if args.kind == "method" else args.name,
-        UNKNOWN if args.arg is None else _pairs(args.arg, "--arg"),
+        _pairs(args.arg, "--arg") if args.arg else UNKNOWN,
         claims,
         Agent(args.agent, "", args.program),
         clock,
@@ -153,9 +160,9 @@ def _own(settings: Settings, upstream: str) -> dict[str, Any]:
     return {**token.person, **token.claims}
 
 
-def _pairs(pairs: list[str] | None, flag: str, *, lists: bool = False) -> dict[str, Any]:
+def _pairs(pairs: list[str], flag: str, *, lists: bool = False) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for pair in pairs or []:
+    for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key:
             raise Failure("configuration_invalid", f"{flag} needs NAME=VALUE.", "See `acp-stdio policy why --help`.")

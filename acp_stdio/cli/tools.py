@@ -1,6 +1,7 @@
 """`tools`: what the servers' tools said when they were first seen, what changed since, and accepting it."""
 
 import argparse
+import os
 import time
 from typing import Any
 
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         each.formatter_class = argparse.RawDescriptionHelpFormatter
         each.epilog = f"examples:\n{EXAMPLES}"
         add_common(each, default=argparse.SUPPRESS)
-        bind_environment(each, {})
+        bind_environment(each, os.environ)
 
 
 def run(args: argparse.Namespace) -> int:

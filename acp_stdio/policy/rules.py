@@ -110,9 +110,14 @@ class Rule:
 
     def applies(self, facts: Facts) -> Truth:
         """Whether it applies, its rate aside."""
-        about = every(test.holds(facts) for test in self.about)
-        if about is False:
-            return False
+        about: Truth = True
+        for test in self.about:  # a loop, since most rules are about something else, and end here
+            holds = test.holds(facts)
+            if holds is False:
+                return False
+            about = about and holds
+        if not (self.when or self.unless):
+            return about
         when = _one(self.when, facts) if self.when else True
         return every((about, when, negated(_one(self.unless, facts))))
 

@@ -79,6 +79,8 @@ class Gate:
         self._executable = executable
         self._version: str | None = None
         """Of the rules that were looked at last."""
+        self._shown: tuple[str | None, ...] = ()
+        """What decided about the lists at the last look."""
         self._rates: Rates | None = None
         self._token: AccessToken | None = None
         self._observed = b""
@@ -138,6 +140,17 @@ class Gate:
             return name not in hidden and may_be_listed(policy, facts)
 
         return lists.sifted(method, result, keep)
+
+    def changed(self) -> bool:
+        """Whether the host may have to read its lists again: other rules, or another set of hidden tools, since the
+        last look."""
+        try:
+            policy = self._current()
+            shown = (self._version, *sorted(self._hidden(policy)))
+        except Failure as failure:
+            shown = (failure.message,)
+        before, self._shown = self._shown, shown
+        return before not in ((), shown)
 
     def notice(self) -> str:
         """What people should know about the lists: the tools that are missing, and why. Empty where none is."""

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 TICK: Final = 1.0
 """Seconds between two looks at the mind's deadlines, while it has any."""
+RULES: Final = 0.4
+"""Seconds between two looks at whether the rules have changed what may be listed; each call looks for itself."""
 GOODBYE: Final = 0.25
 """Seconds that the end of the session may take, then that of the connections, then that of a token helper.
 
@@ -121,6 +123,7 @@ class Lane:
         )
         self._host = host
         self._ticking: asyncio.TimerHandle | None = None
+        self._rules_seen = 0.0
         self._do: dict[type[Any], Callable[[Any], None]] = {
             ToHost: lambda command: host.to_host(command.raw),
             Post: self._calls.post,
@@ -239,7 +242,9 @@ class Lane:
     # -- the session -------------------------------------------------------------------------------------
 
     def look_at_session(self) -> None:
-        """Notices a login or logout of another process."""
+        """Notices a login or logout of another process, and now and then a change of the rules."""
+        if self._loop.time() - self._rules_seen >= RULES:
+            self._look_at_rules()
         who = self._parts.who
         try:
             session, generation = who.session(), who.now_signed_in()
@@ -261,6 +266,12 @@ class Lane:
             log.info("%s: signed in", self._parts.upstream)
             self._carry_out(self.mind.signed_in(now))
             self._host.signed_in()
+
+    def _look_at_rules(self) -> None:
+        """Has the host read its tools again where others may be shown; in the modern era it asks when it likes."""
+        self._rules_seen = self._loop.time()
+        if self._parts.gate.changed() and self.mind.agent.name and not self.mind.modern:
+            self._carry_out([ToHost(frames.notification("notifications/tools/list_changed"))])
 
     async def close(self) -> list[HelperProcess]:
         """Says goodbye and closes the connections, within `GOODBYE` each; returns a token helper that goes on."""

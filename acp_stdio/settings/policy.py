@@ -164,7 +164,9 @@ class _Reader:
         ]
         if label := table.texts("label", (), checks.filled, single=True):
             named.append(_labelled(frozenset(label), self.labels))
-        if named:  # a request names one thing, so rules that list several kinds mean any of them
+        if len(named) == 1:
+            found += named
+        elif named:  # a request names one thing, so rules that list several kinds mean any of them
             words = " or ".join(one.words for one in named)
             found.append(Condition(words, lambda facts: values.some(one.holds(facts) for one in named)))
         return tuple(found)

@@ -19,7 +19,8 @@ _NOTHING: _Signature = (0, 0, 0, 0)
 class PolicyFiles:
     """The `[policy]` tables of the administrator's file and of one user file.
 
-    A look costs 3 us where nothing changed, and a changed file of 20 rules 2 ms, once.
+    Measured on two busy cores: 10 us where nothing changed, 4 ms for a changed file of 20 rules, once; asking the
+    20 rules about a call takes 80 us.
     """
 
     def __init__(self, user: Path) -> None:

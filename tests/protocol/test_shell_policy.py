@@ -420,3 +420,23 @@ def test_a_change_of_the_rules_is_an_event(stage: Stage) -> None:
     assert event["policy"]["before"] == ""
     assert event["policy"]["version"].startswith("sha256:")
     assert event["user"]["label"] == "alice@example.com"
+
+
+def test_a_host_is_told_to_read_its_tools_again_when_the_rules_change(stage: Stage) -> None:
+    async def act() -> None:
+        stage.give(stage.token())
+        client = {
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": {"name": "claude-ai", "version": "1"},
+        }
+        stage.write({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": client})
+        await stage.until(lambda: stage.connector.sent)
+        answer(
+            stage, {"protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": {"name": "f", "version": "1"}}
+        )
+        assert (await stage.read())["id"] == 1
+        rules(stage, DENY)
+        assert (await stage.read())["method"] == "notifications/tools/list_changed"
+
+    play(stage, act)
