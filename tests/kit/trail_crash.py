@@ -21,8 +21,8 @@ from acp_stdio.audit.record import Context, Record, call_record, record_id
 from acp_stdio.audit.trail import Trail
 
 AT_ONCE: Final = 50
-STEPS: Final = 90
-"""A process of four calls that settles a dead one takes about so many."""
+STEPS: Final = 70
+"""A process of four calls takes about so many, and some more where it settles others."""
 
 
 class _Death:
@@ -124,7 +124,7 @@ def _forked(act: Callable[[], None]) -> int:
 def _one_after_the_other(world: Path, chance: random.Random) -> int:
     """Each dies at a step of its own choice; how many were killed."""
     killed = 0
-    for _ in range(8):
+    for _ in range(10):
         step, how = chance.randrange(1, STEPS), chance.choice(("before", "within", "after"))
 
         def mortal(step: int = step, how: str = how) -> None:
@@ -139,9 +139,9 @@ def _one_after_the_other(world: Path, chance: random.Random) -> int:
 
 def _all_at_once(world: Path, chance: random.Random) -> int:
     """Killed from outside, at a moment that nobody chose."""
-    children = [_forked(lambda: work(world, 200)) for _ in range(AT_ONCE)]
-    doomed = chance.sample(children, AT_ONCE * 4 // 5)
-    for child in doomed:
+    doomed = [_forked(lambda: work(world, 1_000_000)) for _ in range(AT_ONCE * 4 // 5)]
+    children = [*doomed, *(_forked(lambda: work(world, 100)) for _ in range(AT_ONCE - len(doomed)))]
+    for child in chance.sample(doomed, len(doomed)):
         time.sleep(chance.random() / 50)
         os.kill(child, signal.SIGKILL)
     ends = [os.waitpid(child, 0)[1] for child in children]
