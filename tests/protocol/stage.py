@@ -26,12 +26,12 @@ from acp_stdio.runtime.gate import Gate
 from acp_stdio.runtime.helper_process import HelperProcess
 from acp_stdio.runtime.helper_tools import HelperTools
 from acp_stdio.runtime.keeper import Keeper
-from acp_stdio.runtime.lane import Lane, LaneParts
+from acp_stdio.runtime.lane import HostEnd, Lane, LaneParts
 from acp_stdio.runtime.live import LiveFile
 from acp_stdio.runtime.memory import Memory
 from acp_stdio.runtime.observed import executable_of
 from acp_stdio.runtime.pins import Pins
-from acp_stdio.runtime.shell import Parts, Shell
+from acp_stdio.runtime.shell import Front, Parts, Shell
 from acp_stdio.runtime.who import Who
 from acp_stdio.secrets import Secret
 from acp_stdio.settings.policy_files import PolicyFiles
@@ -203,7 +203,7 @@ class Stage:
             LiveFile(self.folder, "finance"),
         )
         shell = Shell(
-            lambda host: Lane(relay, lane, host),
+            lambda host: self.front(relay, lane, host),
             parts,
             lambda line, closed: Host(stdin, stdout, line, closed),
             os.getppid(),
@@ -221,6 +221,10 @@ class Stage:
                     self.host_leaves()
         for descriptor in (stdin, stdout, self.host_in):
             os.close(descriptor)
+
+    def front(self, relay: Relay, lane: LaneParts, host: HostEnd) -> Front:
+        """Who serves the host."""
+        return Lane(relay, lane, host)
 
     def host_leaves(self) -> None:
         """Closes the host's end of our stdin."""
