@@ -128,7 +128,8 @@ def _facts(
         "client_id": known.client_id or settings.identity.client_id,
         "client_source": known.client_source if known.client_id else "",
         "deviations": list(known.deviations),
-        "storage": known.storage,
+        # The file store is said every time, also before anything is in it: it is not what people expect.
+        "storage": "file" if settings.storage.backend == "file" and not signed_in else known.storage,
         "scopes": list(known.scopes),
         "obtained_at": utc(known.obtained_at) if known.obtained_at else None,
         "confirmed_at": utc(known.confirmed_at) if known.confirmed_at else None,
@@ -193,7 +194,7 @@ def _words(settings: Settings, session: Session | None, data: dict[str, Any], no
         ("tenant", str(data["tenant"])),
         ("profile", settings.profile),
         ("identity", settings.identity.name if settings.identities else ""),
-        ("stored in", stored_in(known.storage) if known.signed_in else ""),
+        ("stored in", stored_in(str(data["storage"])) if known.signed_in or data["storage"] == "file" else ""),
         ("confirmed", f"{ago(known.confirmed_at, now)} {recheck}" if known.signed_in else ""),
         ("ends", "when you sign out or your company ends the session" if known.signed_in else ""),
         ("scopes", " ".join(known.scopes) if known.signed_in else ""),

@@ -88,11 +88,13 @@ def _commands(url: str, env: Mapping[str, str]) -> Iterator[list[str]]:
                 yield [word.replace("%s", url) for word in (words if "%s" in entry else [*words, "%s"])]
     if sys.platform == "darwin":
         yield ["/usr/bin/open", url]
-    elif "DISPLAY" in env or "WAYLAND_DISPLAY" in env:
+        return
+    if "WSL_DISTRO_NAME" in env:  # the person's browser is Windows', from where localhost leads back here
+        yield ["wslview", url]
+        yield ["rundll32.exe", "url.dll,FileProtocolHandler", url]
+    if "DISPLAY" in env or "WAYLAND_DISPLAY" in env:
         yield ["xdg-open", url]
         yield ["x-www-browser", url]
-    elif "WSL_DISTRO_NAME" in env:
-        yield ["wslview", url]
 
 
 def _find_the_desktop(env: dict[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,28 @@ def test_a_disabled_person_is_out_within_the_recheck_time_and_nobody_touched_the
             provider.enable("bob")
     session = scene.session()
     assert (session["signed_in"], session["ended_because"]) == (False, "revoked")
+
+
+def test_no_process_calls_later_than_the_limit_after_the_provider_last_confirmed_the_person(
+    provider: OidcProvider, upstream: SdkUpstream, tmp_path: Path
+) -> None:
+    limit = 3
+    scene = Scene(tmp_path, provider, upstream, user="bob", identity=f'recheck_identity = "{limit}s"')
+    scene.login()
+    with contextlib.ExitStack() as stack:
+        hosts = [stack.enter_context(scene.host(modern=True)) for _ in range(3)]
+        for host in hosts:
+            assert text_of(host.call("whoami")) == "bob"
+        provider.disable("bob")
+        try:
+            for host in hosts:
+                eventually(lambda host=host: reason_of(host.call("whoami")) == "login_required", "refused")
+        finally:
+            provider.enable("bob")
+    last_word = scene.session()["confirmed_at"]
+    intents = [datetime.fromisoformat(record["time"]).timestamp() for record in scene.trail("call.intent")]
+    assert len(intents) >= 3
+    assert max(intents) < last_word + limit, "by the time of the durable intent, which precedes the call"
 
 
 def test_calls_go_on_without_the_provider_until_the_recheck_time_and_no_longer(tmp_path: Path) -> None:

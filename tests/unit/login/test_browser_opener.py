@@ -113,3 +113,16 @@ def test_no_browser_is_said_and_not_hidden(tmp_path: Path) -> None:
     # The runtime directory is empty, so there is no display to be found either.
     environment = {"PATH": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
     assert not open_in_browser("https://idp.example.com/", environment)
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="a Linux inside Windows")
+@pytest.mark.parametrize("launcher", ["wslview", "rundll32.exe"])
+def test_inside_windows_the_browser_of_windows_is_started_also_beside_a_display(launcher: str, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    command = tmp_path / launcher
+    command.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > "{seen}"\n')
+    command.chmod(0o755)
+    url = "http://127.0.0.1:8400/go"
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "WSL_DISTRO_NAME": "Debian", "DISPLAY": ":0"}
+    assert open_in_browser(url, environment)
+    assert seen.read_text().splitlines()[-1] == url
