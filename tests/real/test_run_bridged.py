@@ -178,3 +178,24 @@ def test_the_first_start_of_all_finds_out_by_itself(
         else:
             raw.shake_hands()
         assert text_of(raw.call("whoami")) == "alice"
+
+
+@pytest.mark.parametrize("era", ["legacy", "auto", MODERN])
+def test_servers_of_different_eras_stand_behind_one_host(scenes: dict[str, Scene], tmp_path: Path, era: str) -> None:
+    """Each lane is mirrored or translated by itself."""
+    older, newer = scenes["legacy"], scenes["modern"]
+    scene = Scene(tmp_path, older.provider, older.upstream)
+    scene.machine.upstream_lines = f'[upstreams.crm]\nurl = "{newer.upstream.url}"'
+    scene.machine.configure()
+    scene.login()
+
+    async def paris(_context: Any, _params: Any) -> ElicitResult:
+        return ElicitResult(action="accept", content={"city": "Paris"})
+
+    async def act() -> None:
+        async with host(scene, era, elicitation_callback=paris) as client:
+            for name in ("finance", "crm"):
+                assert said(await client.call_tool(f"{name}__whoami")) == "alice"
+                assert said(await client.call_tool(f"{name}__elicit")) == "Paris"
+
+    play(act)
