@@ -55,6 +55,9 @@ def run(args: argparse.Namespace) -> int:
 
     out = output_of(args)
     settings = settings_of(args)
+    if not settings.needs_sign_in:
+        out.result("No upstream here takes a token: there is nothing to sign in to.", {"sign_ins": [], "upstreams": {}})
+        return EXIT_OK
     settings = replace(settings, upstreams={k: each for k, each in settings.upstreams.items() if each.takes_token})
     choices = _choices(args)
     # Without a browser of ours the address or the code is all there is: --quiet does not swallow it.

@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         "\n\n".join([*words, f"next: {next_step}"]),
         {**facts[0], "next": next_step, "processes": processes, "sign_ins": facts},
     )
-    if not all(session is not None and session.signed_in for _, session in sign_ins):
+    if not all(session is not None and session.signed_in for each, session in sign_ins if each.needs_sign_in):
         return EXIT_SIGN_IN_REQUIRED
     return failures[0].meaning.exit_code if failures else EXIT_OK
 
@@ -168,6 +168,8 @@ def _upstream(
 
 
 def _next(settings: Settings, session: Session | None, checks: dict[str, dict[str, Any]]) -> str:
+    if not settings.needs_sign_in:
+        return NOTHING
     if session is None or not session.signed_in:
         failure = signed_out(session)
         return f"{failure.message} {failure.advice}"

@@ -27,6 +27,7 @@ CONFIGURATION: Final = "configuration"
 def plan(settings: Settings, *, may_prompt: bool = False) -> list[Check]:
     """The checks of one configuration. Those that start once more from a host's environment are `examination`'s."""
     sign_ins = by_sign_in(settings)
+    people = any(mine.needs_sign_in for mine in sign_ins)
     own = {f"/{_label(mine)}" if len(sign_ins) > 1 else "": mine for mine in sign_ins}
     return [
         Check(CONFIGURATION, configuration.probe),
@@ -34,7 +35,7 @@ def plan(settings: Settings, *, may_prompt: bool = False) -> list[Check]:
         Check("lock", lock.probe, ("directories",)),
         *(check for label, mine in own.items() for check in _provider(label, mine)),
         *(check for mine in sign_ins for each in mine.upstreams.values() for check in _upstream(each, mine)),
-        Check("keyring", keyring.probe, limit=PERSON_LIMIT if may_prompt else LIMIT),
+        *([Check("keyring", keyring.probe, limit=PERSON_LIMIT if may_prompt else LIMIT)] if people else []),
         *(check for label, mine in own.items() for check in _sign_in(label, mine)),
         Check("trail", trail.probe),
         Check("processes", processes.probe, ("directories",)),
@@ -47,6 +48,8 @@ def _label(mine: Settings) -> str:
 
 
 def _provider(label: str, mine: Settings) -> list[Check]:
+    if not mine.needs_sign_in:
+        return []
     name, issuer = f"provider{label}", provider.issuer_of(mine)
     there = partial(network.probe, url=issuer, provider=True) if issuer else provider.unknown
     return [
@@ -68,6 +71,8 @@ def _upstream(each: UpstreamSettings, mine: Settings) -> list[Check]:
 
 
 def _sign_in(label: str, mine: Settings) -> list[Check]:
+    if not mine.needs_sign_in:
+        return []
     return [
         Check(f"session{label}", _with(mine, session.probe), ("directories",)),
         Check(f"grant{label}", _with(mine, session.stored), (f"session{label}", "keyring")),

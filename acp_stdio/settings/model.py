@@ -172,6 +172,11 @@ class Settings:
     """Where issuers are discovered: the folder of the sign-in at one that is not the first; see `tokens.sign_ins`."""
 
     @property
+    def needs_sign_in(self) -> bool:
+        """Whether any upstream at hand takes a token; without upstreams there is nothing to say it is not needed."""
+        return not self.upstreams or any(each.takes_token for each in self.upstreams.values())
+
+    @property
     def state_dir(self) -> Path:
         """This profile's state: sign-ins, live processes, the trail."""
         return self.paths.state / self.profile
