@@ -18,6 +18,10 @@ def main() -> int:
         from acp_stdio.tokens import helper
 
         helper.run()
+    if arguments[:1] == ["login-helper"]:
+        from acp_stdio.cli import login_helper
+
+        login_helper.run()
     from acp_stdio.cli.main import main as command_line
 
     return command_line(arguments)

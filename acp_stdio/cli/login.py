@@ -4,6 +4,7 @@ import argparse
 import getpass
 import sys
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from acp_stdio.cli.render import Output
 from acp_stdio.cli.times import ago, local
 from acp_stdio.errors import EXIT_NETWORK, EXIT_OK, Failure
 from acp_stdio.identity.model import Session
+from acp_stdio.identity.step_up import StepUp, claims_in
 from acp_stdio.settings.model import Settings, UpstreamSettings
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ EXAMPLES = """\
   acp-stdio login --force           again, perhaps as somebody else
   acp-stdio login --paste           the browser is on another computer
   acp-stdio login --device          this computer has no browser
+  acp-stdio login --add-scope S     with one more right, which a server asked for
 """
 UNTIL = "until you sign out or your company ends the session"
 """Refresh tokens have a life of their own, which no standard makes a provider tell."""
@@ -37,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="sign in again, also as somebody else")
     parser.add_argument("--account", metavar="HINT", default="", help="the account to suggest, such as an address")
     parser.add_argument("--add-scope", metavar="S", action="append", default=[], help="ask for one more scope")
+    parser.add_argument("--acr", metavar="VALUE", action="append", default=[], help="a way to prove who you are")
+    parser.add_argument("--max-age", metavar="SECONDS", type=_age, help="prove it again if that was longer ago")
+    parser.add_argument("--claims", metavar="BASE64", type=_claims, help="what a server asks for (Entra)")
     parser.add_argument("--timeout", metavar="SECONDS", type=_seconds, default=300.0, help="how long to wait (300)")
 
 
@@ -63,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     # Without a browser of ours the address or the code is all there is: --quiet does not swallow it.
     by_code = args.device or any(each.identity.flow == "device" for each in settings.by_identity())
     alone = choices.opener is not None and not by_code
-    _purge(settings, out)
+    purge(settings, out)
     done: list[SignedIn] = []
     failures: list[Failure] = []
     for outcome in sign_in(settings, choices, out.talk if alone else out.warn, out.detail):
@@ -74,14 +80,14 @@ def run(args: argparse.Namespace) -> int:
         elif outcome.session is not None:
             done.append(SignedIn(outcome.settings, outcome.session, outcome.already))
             if not outcome.already:
-                record_event(outcome.settings, "login", outcome.session.account, "", out, _kept(done[-1]))
+                record_event(outcome.settings, "login", outcome.session.account, "", out, kept(done[-1]))
     if not done:
         raise failures[0]
     upstreams: dict[str, Any] = {}
     for upstream in [each for one in done if not one.already for each in one.settings.upstreams.values()]:
         out.talk(f"Asking {upstream.name} whether it knows you…")
         try:
-            tools = _introduce(settings, upstream, args)
+            tools = introduce(settings, upstream, config=args.config, targets=args.targets)
         except Failure as failure:
             failures.append(failure)
             out.warn(f"{upstream.name}: {failure.message}\n{failure.advice}".strip())
@@ -96,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_NETWORK if still_open else EXIT_OK
 
 
-def _purge(settings: Settings, out: Output) -> None:
+def purge(settings: Settings, out: Output) -> None:
     """Ends the sign-ins of people whom the administrator has revoked."""
     from acp_stdio.cli import logout
     from acp_stdio.tokens.logout import revoked_sign_ins
@@ -105,9 +111,10 @@ def _purge(settings: Settings, out: Output) -> None:
         logout.sign_out(mine, logout.REVOKED, out, may_prompt=False)
 
 
-def _introduce(settings: Settings, upstream: UpstreamSettings, args: argparse.Namespace) -> int:
+def introduce(settings: Settings, upstream: UpstreamSettings, *, config: str | None, targets: Collection[str]) -> int:
     """Reads the upstream's lists as a host would, which fills the catalogue; the number of its tools.
 
+    `config` and `targets` are the command line's.
     Raises `Failure`: why it does not accept the person, or could not be asked.
     """
     from acp_stdio.runtime.rehearsal import rehearse
@@ -115,8 +122,8 @@ def _introduce(settings: Settings, upstream: UpstreamSettings, args: argparse.Na
     from acp_stdio.tokens.refresh import obtain_token
     from acp_stdio.tokens.sign_ins import settings_of as in_hand
 
-    target = upstream.url if upstream.url in args.targets else upstream.name
-    options = [f"--config={args.config}"] if args.config else []
+    target = upstream.url if upstream.url in targets else upstream.name
+    options = [f"--config={config}"] if config else []
     seen = rehearse([*options, f"--profile={settings.profile}", target], upstream.name)
     if seen.accepted:
         return seen.tools
@@ -139,7 +146,7 @@ def _choices(args: argparse.Namespace) -> "Choices":
         opener=None if by_hand else open_in_browser,
         paste=_ask if args.paste else None,
         account_hint=args.account,
-        extra_scopes=tuple(args.add_scope),
+        step_up=StepUp(tuple(args.add_scope), tuple(args.acr), args.max_age, args.claims or ""),
         force=args.force,
         timeout=args.timeout,
     )
@@ -151,6 +158,21 @@ def _seconds(text: str) -> float:
     if not 0 < value <= 3600:
         raise ValueError
     return value
+
+
+def _age(text: str) -> int:
+    """Whole seconds. Raises `ValueError`, as all of these."""
+    value = int(text)
+    if value < 0:
+        raise ValueError
+    return value
+
+
+def _claims(text: str) -> str:
+    found = claims_in(text)
+    if not found:
+        raise ValueError
+    return found
 
 
 def _ask(prompt: str) -> str:
@@ -168,7 +190,7 @@ def _report(out: Output, done: list[SignedIn], upstreams: dict[str, Any], still_
     out.result("\n".join(words), {**facts[0], "upstreams": upstreams, "sign_ins": facts, "open": still_open})
 
 
-def _kept(one: SignedIn) -> dict[str, Any]:
+def kept(one: SignedIn) -> dict[str, Any]:
     """What was kept, for the trail."""
     facts = _facts(one)
     return {name: facts[name] for name in ("identity", "issuer", "client_id", "storage", "scopes")}

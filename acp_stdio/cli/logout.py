@@ -2,22 +2,29 @@
 
 import argparse
 import time
+from collections.abc import Collection
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from acp_stdio.audit.record import utc
 from acp_stdio.cli.common import output_of, record_event, settings_of
 from acp_stdio.cli.render import Output
+from acp_stdio.cli.status import live_processes
 from acp_stdio.cli.times import ahead
 from acp_stdio.errors import EXIT_KEYRING, EXIT_NOT_REVOKED, EXIT_OK, Failure
 from acp_stdio.settings.model import DEFAULT, Settings
-from acp_stdio.tokens.logout import LogoutReport
+from acp_stdio.tokens.logout import GRAVITY, LogoutReport
 
 EXAMPLES = """\
   acp-stdio logout
   acp-stdio logout --end-session    also of the identity provider's own pages
   acp-stdio logout --all-profiles --reason "laptop goes back"
 """
+
+GIVING_BACK: Final = 5.0
+"""Seconds for processes to give back what only they hold."""
+LOOK: Final = 0.05
+"""Seconds between two looks at them."""
 
 
 REVOKED = "revoked by the administrator"
@@ -62,7 +69,11 @@ def sign_out(
     from acp_stdio.tokens.context import open_context
     from acp_stdio.tokens.logout import sign_out_all
 
+    holders = {each.profile: {pid for pid, its in _holders(each).items() if "held" in its} for each in sign_ins}
     reports = sign_out_all([open_context(each, may_prompt=may_prompt) for each in sign_ins])
+    for number, mine in enumerate(sign_ins):  # what processes hold is told with the first sign-in of their profile
+        if its := holders.pop(mine.profile, None):
+            reports[number] = _with_what_they_held(reports[number], mine, its)
     done = list(zip(sign_ins, reports, strict=True))
     for mine, report in done:
         if report.was_signed_in:
@@ -96,6 +107,30 @@ def _receipt(mine: Settings, report: LogoutReport) -> dict[str, Any]:
         "deleted": report.deleted,
         "access_until": utc(report.access_until) if report.access_until else None,
     }
+
+
+def _holders(settings: Settings) -> dict[object, set[str]]:
+    """By process, whether it holds sign-ins that are stored nowhere, or what became of them (`runtime.live`)."""
+    return {each["pid"]: set(each["own_sign_ins"].values()) - {""} for each in live_processes(settings.state_dir)}
+
+
+def _with_what_they_held(report: LogoutReport, settings: Settings, holders: Collection[object]) -> LogoutReport:
+    """Waits for the processes that saw the tombstone to give their tokens back, and tells how that went."""
+    until = time.monotonic() + GIVING_BACK
+    while True:
+        states = {pid: states for pid, states in _holders(settings).items() if pid in holders}
+        if not any("held" in each for each in states.values()) or time.monotonic() > until:
+            break
+        time.sleep(LOOK)
+    left = {pid: each - {"revoked"} for pid, each in states.items() if each - {"revoked"}}
+    outcome = "revoked" if not left else "unsupported" if set().union(*left.values()) == {"unsupported"} else "failed"
+    told = [
+        f"Process {pid} held a sign-in of its own, which it does not use any more; its access token could not be "
+        "revoked at the identity provider, and is good there until it expires."
+        for pid in left
+    ]
+    worst = max(report.revocation, outcome, key=GRAVITY.index)
+    return replace(report, was_signed_in=True, revocation=worst, problems=(*report.problems, *told))
 
 
 def _profiles(settings: Settings) -> list[str]:

@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         for (each, session), data in zip(sign_ins, facts, strict=True)
     ]
     if processes:
-        running = [f"  {each['client'] or 'a host'}, process {each['pid']}" for each in processes]
+        running = [f"  {process_words(each)}" for each in processes]
         words.append("\n".join(["running", *running]))
     out.result(
         "\n\n".join([*words, f"next: {next_step}"]),
@@ -221,6 +221,13 @@ def _upstream_words(each: dict[str, Any], now: float) -> str:
     return f"{each['name']}\n{table(rows, '  ')}"
 
 
+def process_words(each: dict[str, Any]) -> str:
+    """One of `live_processes`."""
+    holds = "held" in each["own_sign_ins"].values()
+    own = " (holds a sign-in of its own, which is stored nowhere)" if holds else ""
+    return f"{each['client'] or 'a host'}, process {each['pid']}{own}"
+
+
 def live_processes(state_dir: Path) -> Iterator[dict[str, Any]]:
     """The `run` processes that are alive now: each holds the lock on its own file in `<state>/live`."""
     for path in sorted((state_dir / "live").glob("*.lock")):
@@ -231,4 +238,9 @@ def live_processes(state_dir: Path) -> Iterator[dict[str, Any]]:
         facts: dict[str, Any] = {}
         with contextlib.suppress(OSError, ValueError):
             facts = dict(json.loads(path.read_text(encoding="utf-8")))
-        yield {"pid": facts.get("pid", "?"), "started": facts.get("started"), "client": str(facts.get("client", ""))}
+        yield {
+            "pid": facts.get("pid", "?"),
+            "started": facts.get("started"),
+            "client": str(facts.get("client", "")),
+            "own_sign_ins": dict(facts.get("own_sign_ins", {})),
+        }

@@ -82,8 +82,11 @@ class Session:
     deviations: tuple[str, ...] = ()
     """Where the authorization server may differ from the specifications, in words, as of the sign-in."""
     storage: str = ""
-    """The vault backend that wrote the grant."""
+    """The vault backend that wrote the grant; empty where nothing is stored (`Held`)."""
     scopes: tuple[str, ...] = ()
+    """What was granted, as far as the answer or the request tells."""
+    asked: tuple[str, ...] = ()
+    """The scopes that the sign-in asked for; empty in a session that an earlier version wrote."""
     resources: dict[str, str] = field(default_factory=dict[str, str])
     """Upstream name to the `resource` (RFC 8707) that was granted for it, byte for byte."""
     obtained_at: float = 0.0
@@ -98,7 +101,8 @@ class Session:
     ended_at: float = 0.0
     ended_because: str = ""
     """Why `signed_in` is false: `logout`, `revoked` (the IdP said invalid_grant), `interrupted` (answer lost),
-    `forgotten` (the IdP does not know the client any more that had registered itself)."""
+    `forgotten` (the IdP does not know the client any more that had registered itself); of one that was held:
+    `outlived` (its access token is over), `refused` (the server did not take that)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,3 +124,12 @@ class AccessToken:
     """What the ID token says that came with it, verified; empty where none came."""
     signing_key: Secret | None = None
     """This computer's own, where the upstream wants signed statements beside the token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A sign-in at a provider that issues no refresh token: in the memory of the process that asked for it only."""
+
+    session: Session
+    tokens: dict[str, AccessToken]
+    """By upstream; none can be renewed."""

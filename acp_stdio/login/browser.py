@@ -2,6 +2,7 @@
 
 import hmac
 import threading
+import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -47,6 +48,8 @@ class Granted:
 
     response: TokenResponse
     nonce: str | None
+    asked_at: float
+    """Epoch seconds at which it was asked for: its lifetimes count from there."""
 
 
 @contextmanager
@@ -83,10 +86,11 @@ def browser_grant(
             code = read_code(
                 taken.parameters, state=state, issuer=server.issuer, iss_promised=server.iss_parameter_supported
             )
+            asked_at = time.time()
             response = client.exchange(
                 code, redirect_uri=loopback.redirect_uri, verifier=verifier, parameters=wanted.first_token
             )
-            yield Granted(response, nonce), lambda label: taken.show(pages.signed_in(label))
+            yield Granted(response, nonce, asked_at), lambda label: taken.show(pages.signed_in(label))
         except Failure as failure:
             taken.show(pages.failed(failure.message, failure.advice))
             raise

@@ -35,7 +35,7 @@ class Outcome:
     settings: Settings
     """With its identity and its upstreams at hand."""
     session: Session | None = None
-    """It is stored; None: see `failure`."""
+    """It is stored, or handed over where it has no `storage`; None: see `failure`."""
     already: bool = False
     """It was there before, and nothing was done."""
     failure: Failure | None = None
@@ -81,7 +81,8 @@ def _alone(settings: Settings) -> Generator[None]:
 def _as(settings: Settings, choices: Choices, talk: Talk, detail: Talk) -> Iterator[Outcome]:
     """As one identity. Raises `Failure` where no sign-in could begin, or the only one failed."""
     open_context(settings, may_prompt=True).vault.probe()  # before anybody is sent to a browser
-    done = [] if choices.force else list(_already(settings, choices))
+    again = choices.force or choices.step_up.stronger or choices.step_up.anew
+    done = [] if again else list(_already(settings, choices))
     yield from done
     covered = {name for each in done for name in each.settings.upstreams}
     open_ones = [upstream for name, upstream in settings.upstreams.items() if name not in covered]
@@ -134,7 +135,7 @@ def _already(settings: Settings, choices: Choices) -> Iterator[Outcome]:
     for mine in by_sign_in(settings):
         ctx = open_context(mine, may_prompt=True)
         session = ctx.session.read()
-        if session is None or not session.signed_in or not set(choices.extra_scopes) <= set(session.scopes):
+        if session is None or not session.signed_in or not set(choices.step_up.scopes) <= set(session.scopes):
             continue
         identity = mine.identity
         if identity.issuer not in ("", session.issuer) or identity.client_id not in ("", session.client_id):

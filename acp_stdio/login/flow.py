@@ -1,7 +1,8 @@
 """One sign-in at one server, from beginning to end: asked for, granted, proven, stored."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -9,7 +10,8 @@ import httpx2
 
 from acp_stdio.errors import Failure
 from acp_stdio.identity.claims import LEEWAY, account_from_claims, check_required_account, verify_id_token
-from acp_stdio.identity.model import Account, Session, unverified
+from acp_stdio.identity.model import Account, Held, Session, unverified
+from acp_stdio.identity.step_up import NOTHING_MORE, StepUp
 from acp_stdio.login.answer import UnknownClient
 from acp_stdio.login.browser import Ask, BrowserChoices, Granted, Talk, browser_grant
 from acp_stdio.login.client import InteractiveClient
@@ -29,7 +31,8 @@ from acp_stdio.secrets import Secret
 from acp_stdio.settings.model import Flow, IdentitySettings, Settings
 from acp_stdio.settings.revocations import revoked_failure
 from acp_stdio.tokens.context import Context
-from acp_stdio.tokens.store_login import store_grant
+from acp_stdio.tokens.store_login import coming_session, store_grant
+from acp_stdio.vault.device_key import stored_key
 
 TIMEOUT = 300.0
 """Seconds that the person has for the browser, unless they say otherwise."""
@@ -45,10 +48,15 @@ class Choices:
     """None: the browser is the person's own business."""
     paste: Ask | None = None
     account_hint: str = ""
-    extra_scopes: tuple[str, ...] = ()
+    step_up: StepUp = NOTHING_MORE
+    """What a server asked for, or the person with words of the command line."""
     force: bool = False
     timeout: float = TIMEOUT
     """Seconds."""
+    hand_over: Callable[[Held], None] | None = None
+    """Takes a sign-in without a refresh token, which cannot be stored. Raises `OSError` where nobody takes it.
+
+    None: such a sign-in fails."""
 
 
 def sign_in_at(
@@ -62,6 +70,8 @@ def sign_in_at(
 ) -> Session:
     """Signs the person in at `server`, for the upstreams that are `described`. `detail` is for the curious.
 
+    The session is stored, or handed over (`Choices.hand_over`) and then without a `storage`.
+
     Nothing is kept of a sign-in that does not come to its end, whatever ends it: what the identity
     provider issued by then is revoked. Raises `Failure` with any reason, and lets `KeyboardInterrupt` through.
     """
@@ -69,17 +79,23 @@ def sign_in_at(
     _say_what_is_replaced(ctx, server, talk)
     for deviation in server.deviations:
         detail(f"{server.issuer} deviates from the specifications: {deviation}.")
-    wanted = plan(settings, preset, server, described, choices.extra_scopes)
+    wanted = plan(settings, preset, server, described, choices.step_up.scopes)
     if not choices.force:
-        wanted = with_earlier(wanted, ctx.session.read(), server)
+        wanted = with_earlier(wanted, ctx.session.read(), server, more=bool(choices.step_up))
     chooser = Chooser(ctx, server, http, talk)
     if (choices.flow or settings.identity.flow) == "device":
+        if choices.step_up.parameters:  # RFC 8628 section 3.1 has a scope and nothing else
+            raise Failure(
+                "configuration_invalid",
+                "The device flow cannot ask for a stronger sign-in.",
+                "Sign in with a browser, or with --paste where there is none here.",
+            )
         client = chooser.choose(None)
         code = request_device_code(server, http, client, wanted)
         talk(instructions(code))
         ours = InteractiveClient(server, http, client)
         response = wait_for_person(ours, code, _without_scope(wanted.first_token), timeout=choices.timeout)
-        return _keep(ctx, http, server, client, wanted, Granted(response, nonce=None))
+        return _keep(ctx, http, server, client, wanted, Granted(response, None, time.time()), choices.hand_over)
     try:
         return _by_browser(ctx, http, server, chooser, wanted, choices, talk)
     except UnknownClient:
@@ -118,10 +134,10 @@ def _by_browser(
         paste=choices.paste,
         account_hint=choices.account_hint or _same_as_before(ctx, server, choices),
         prompt=prompt_for(wanted, preset, force=choices.force),
-        extra=authorize_params(identity) | _freshly(identity),
+        extra=authorize_params(identity) | (_freshly(identity) | choices.step_up).parameters,
     )
     with browser_grant(server, client_for, wanted, browser, talk) as (granted, succeed):
-        session = _keep(ctx, http, server, chosen[0], wanted, granted)
+        session = _keep(ctx, http, server, chosen[0], wanted, granted, choices.hand_over)
         assert session.account is not None
         succeed(session.account.label)
     return session
@@ -142,18 +158,36 @@ def _keep(
     client: Client,
     wanted: Wanted,
     granted: Granted,
+    hand_over: Callable[[Held], None] | None,
 ) -> Session:
-    """Proves who it is and stores the grant; revokes it where either cannot be done."""
+    """Proves who it is and stores the grant, or hands over what cannot be stored; else revokes it."""
     response = granted.response
     try:
         account = _account(ctx.settings, http, server, client, wanted, granted)
-        scopes = tuple((response.scope or " ".join(wanted.scopes)).split())
+        scopes = _all_scopes(tuple((response.scope or " ".join(wanted.scopes)).split()), wanted)
+        if response.refresh_token is None and hand_over is not None:
+            session = coming_session(ctx, response, account, wanted.resources, scopes, wanted.scopes, server, client)
+            try:
+                hand_over(_held(ctx, session, wanted, granted))
+            except OSError:
+                raise Failure("login_required", "Whoever asked for this sign-in has gone.", "Ask again.") from None
+            return session
         return store_grant(
-            ctx, response, account, wanted.resources, _all_scopes(scopes, wanted), at=server, client=client
+            ctx, response, account, wanted.resources, scopes, asked=wanted.scopes, at=server, client=client
         )
     except BaseException:
         _give_back(http, server, client, response)
         raise
+
+
+def _held(ctx: Context, session: Session, wanted: Wanted, granted: Granted) -> Held:
+    """The one token that there is, proven as a renewed one would be. Raises `Failure`."""
+    upstream = ctx.settings.upstreams[next(iter(wanted.resources))]
+    with closing(ctx.provider(session.issuer, session.client_id)) as provider:
+        token = provider.prove(granted.response, upstream, session, granted.asked_at)
+    if upstream.assertion:
+        token = replace(token, signing_key=stored_key(ctx.open_vault(), ctx.settings.paths.state))
+    return Held(replace(session, confirmed_at=granted.asked_at), {upstream.name: token})
 
 
 def _account(
@@ -180,9 +214,9 @@ def _account(
     return account
 
 
-def _freshly(identity: IdentitySettings) -> dict[str, str]:
+def _freshly(identity: IdentitySettings) -> StepUp:
     """OpenID Connect Core section 3.1.2.1: whoever signed in at the provider longer ago does so again."""
-    return {"max_age": f"{identity.max_session_age:.0f}"} if identity.max_session_age else {}
+    return StepUp(max_age=round(identity.max_session_age)) if identity.max_session_age else NOTHING_MORE
 
 
 def _proven_claims(

@@ -81,19 +81,23 @@ def plan(
     )
 
 
-def with_earlier(wanted: Wanted, session: Session | None, server: AuthorizationServer) -> Wanted:
+def with_earlier(wanted: Wanted, session: Session | None, server: AuthorizationServer, *, more: bool = False) -> Wanted:
     """`wanted`, and what the present sign-in at `server` is for beside it: to add one upstream must not lose another.
 
     Only where all is asked for by `resource`; `login --force` asks for nothing but what it names.
+    `more`: this adds to the rights of the present sign-in, so all that it asked for is asked for again
+    (MCP 2026-07-28, scope challenge handling).
     """
     if session is None or not session.signed_in or session.issuer != server.issuer:
         return wanted
+    if more:
+        wanted = replace(wanted, scopes=tuple(dict.fromkeys([*wanted.scopes, *(session.asked or session.scopes)])))
     others = {name: resource for name, resource in session.resources.items() if name not in wanted.resources}
     if not others or set(wanted.audiences) != {"resource"}:
         return wanted
     return replace(
         wanted,
-        scopes=tuple(dict.fromkeys([*wanted.scopes, *session.scopes])),
+        scopes=tuple(dict.fromkeys([*wanted.scopes, *(session.asked or session.scopes)])),
         resources={**wanted.resources, **others},
         audiences={"resource": tuple(dict.fromkeys([*wanted.audiences["resource"], *others.values()]))},
     )

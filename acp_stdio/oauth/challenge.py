@@ -1,19 +1,16 @@
 """What an MCP server answers to somebody without a token: 401, and where to get one (RFC 6750, RFC 9728)."""
 
 import json
-import re
 from dataclasses import dataclass
 from typing import Final, cast
 
 import httpx2
 
 from acp_stdio import __version__
+from acp_stdio.identity.step_up import scopes_in
 from acp_stdio.oauth.http import Answer, ConnectionFailed, send, send_for_headers
-from acp_stdio.settings import checks
+from acp_stdio.wire.challenge import parameters
 
-_TOKEN: Final = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"  # noqa: S105 - a token of RFC 9110
-_PIECE: Final = re.compile(rf'({_TOKEN})(?:\s*=\s*("(?:[^"\\]|\\.)*"|{_TOKEN}))?')
-_SCHEMES: Final = ("bearer", "dpop")
 _META: Final = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
     "io.modelcontextprotocol/clientCapabilities": {},
@@ -76,14 +73,5 @@ def _of_legacy_era(answer: Answer) -> bool:
 
 def parse_challenge(header: str) -> Challenge:
     """Reads `WWW-Authenticate` (RFC 9110 section 11.6.1), which may hold several challenges."""
-    scheme = ""
-    found: dict[str, str] = {}
-    for match in _PIECE.finditer(header[:16_384]):
-        name, value = match[1].lower(), match[2]
-        if value is None:
-            scheme = name
-        elif scheme in _SCHEMES:
-            text = re.sub(r"\\(.)", r"\1", value[1:-1]) if value.startswith('"') else value
-            found.setdefault(name, text)
-    scopes = [scope for scope in found.get("scope", "").split() if not checks.scope(scope)]
-    return Challenge(found.get("resource_metadata", ""), tuple(dict.fromkeys(scopes)))
+    found = parameters(header)
+    return Challenge(found.get("resource_metadata", ""), scopes_in(found.get("scope", "")))

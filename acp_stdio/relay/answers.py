@@ -5,7 +5,8 @@ from typing import Any, Final
 import msgspec
 
 from acp_stdio.errors import Failure
-from acp_stdio.wire import frames, methods
+from acp_stdio.identity.step_up import StepUp, demanded
+from acp_stdio.wire import challenge, frames, methods
 from acp_stdio.wire.ending import Ending
 from acp_stdio.wire.frames import Frame
 
@@ -52,7 +53,7 @@ def is_tool_error(result: msgspec.Raw) -> bool:
         return False
 
 
-def failure_of(ending: Ending, upstream: str, *, modern: bool) -> tuple[Failure, str]:
+def failure_of(ending: Ending, upstream: str, *, modern: bool, helpers: bool) -> tuple[Failure, str]:
     """What an HTTP exchange that brought no JSON-RPC answer means, and how far the call came."""
     status = ending.status
     if status is None:
@@ -70,24 +71,8 @@ def failure_of(ending: Ending, upstream: str, *, modern: bool) -> tuple[Failure,
             ),
             PERHAPS_DONE if ending.sent else NOTHING_SENT,
         )
-    if status == 401:
-        return (
-            Failure(
-                "login_required",
-                f"{upstream} did not accept your sign-in, also after renewing it.",
-                "Run `acp-stdio login --force`, then ask again.",
-            ),
-            NOTHING_DONE,
-        )
-    if status == 403 and "insufficient_scope" in ending.challenge:
-        return (
-            Failure(
-                "insufficient_scope",
-                f"{upstream} asks for more rights than you signed in with.",
-                f"Run `acp-stdio login --force{_scope_option(ending.challenge)}`, then ask again.",
-            ),
-            NOTHING_DONE,
-        )
+    if (wanted := demand_of(ending)) is not None:
+        return _wants(wanted, upstream, helpers=helpers), NOTHING_DONE
     if status == 403:
         return Failure(
             "denied", f"{upstream} refused this for your account.", "Ask the people who run it."
@@ -130,12 +115,32 @@ def _later(ending: Ending) -> str:
     return "Try again in a moment." if ending.retry is None else f"Try again in {max(1, round(ending.retry))} s."
 
 
-def _scope_option(challenge: str) -> str:
-    _, found, rest = challenge.partition('scope="')
-    scope = rest.partition('"')[0]
-    if not found or not all(c.isalnum() or c in " :/._-" for c in scope):
-        return ""
-    return "".join(f" --add-scope {word}" for word in scope.split())
+def demand_of(ending: Ending) -> StepUp | None:
+    """What an answer wants of the next sign-in; None where it is not about that."""
+    return demanded(ending.status, challenge.parameters(ending.challenge)) if ending.status in (401, 403) else None
+
+
+def wants_the_person(ending: Ending) -> bool:
+    """Whether no renewed token would do, since the person has to prove again who they are (RFC 9470)."""
+    wanted = demand_of(ending)
+    return wanted is not None and wanted.stronger
+
+
+def _wants(wanted: StepUp, upstream: str, *, helpers: bool) -> Failure:
+    """The refusal of a call that another sign-in may help."""
+    reason = "login_required"
+    if wanted.stronger:
+        how = "in a stronger way" if wanted.max_age is None else f"and not longer ago than {wanted.max_age} s"
+        message = f"{upstream} wants you to prove who you are {how}."
+    elif wanted.anew:
+        message = f"{upstream} did not accept your sign-in, also after renewing it."
+    else:
+        reason, message = "insufficient_scope", f"{upstream} asks for more rights than you signed in with."
+    ways = ["approve the tool `acp_login`"] if helpers and wanted else []
+    if wanted.options or wanted.anew or not ways:
+        ways.append(f"run `acp-stdio login {wanted.options or '--force'}`")
+    advice = ", or ".join(ways)
+    return Failure(reason, message, f"{advice[0].upper()}{advice[1:]}, then ask again.")
 
 
 def named(frame: Frame, raw_id: bytes | None) -> Frame:

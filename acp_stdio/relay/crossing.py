@@ -111,7 +111,8 @@ class Crossing(Desk):
         if code:
             row.doubt = answers.named(frames.parse(ending.body), row.id).raw
         else:
-            row.doubt = self._refusal(row.id, row.method, *answers.failure_of(ending, self._upstream, modern=True))
+            failure, opening = answers.failure_of(ending, self._upstream, modern=True, helpers=self._helpers)
+            row.doubt = self._refusal(row.id, row.method, failure, opening)
         row.move(Phase.HELD)
         return True
 

@@ -153,7 +153,7 @@ class Greeter(Crossing):
         self._drop(row)
         if ending.status is None or ending.status >= 300:
             self._session.lose()
-            failure, opening = answers.failure_of(ending, self._upstream, modern=False)
+            failure, opening = answers.failure_of(ending, self._upstream, modern=False, helpers=self._helpers)
             return self._fail_held(failure, opening, now)
         self._session.state = State.OPEN
         self.sessions += 1

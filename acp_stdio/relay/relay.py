@@ -234,7 +234,7 @@ class Relay(Timing):
             return [learned, self._speaks_legacy(row.id or b"null"), *self._resolved(now)]
         if later := self._asked_to_wait(row, ending, now):
             return later
-        failure, opening = answers.failure_of(ending, self._upstream, modern=self.modern)
+        failure, opening = answers.failure_of(ending, self._upstream, modern=self.modern, helpers=self._helpers)
         if row.last_event_id:  # it was taken the first time; only going on was refused
             opening = answers.PERHAPS_DONE
         outcome = "denied" if opening == answers.NOTHING_DONE else "unknown" if ending.sent else "error"

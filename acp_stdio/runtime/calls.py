@@ -15,6 +15,7 @@ from acp_stdio.audit.record import Context, call_record, record_id, token_summar
 from acp_stdio.audit.trail import Trail
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import AccessToken
+from acp_stdio.relay.answers import wants_the_person
 from acp_stdio.relay.commands import CallRecord, EndSession, Headers, OpenStream, Post, Settle
 from acp_stdio.runtime.gate import Gate, Verdict
 from acp_stdio.runtime.keeper import Keeper
@@ -303,7 +304,7 @@ class _Call:
             self._calls.received(self, raw)
 
     def ended(self, ending: Ending) -> None:
-        if ending.status == 401 and self.may_repeat and not self._over:
+        if ending.status == 401 and self.may_repeat and not self._over and not wants_the_person(ending):
             self.may_repeat, self._exchange = False, None  # refused, so nothing was done: once more with a new token
             self.wait_for_token()
             return

@@ -15,6 +15,7 @@ from acp_stdio.runtime.prelude import Prelude
 from acp_stdio.runtime.served import Served
 from acp_stdio.settings.load import config_files, load
 from acp_stdio.settings.model import Settings, UpstreamSettings
+from acp_stdio.tokens.handover import LoginRequest
 from acp_stdio.tokens.sign_ins import SignIn
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Program:
 
         from acp_stdio.runtime.serve import serve
 
-        return serve(self.settings, served, together, self.options, (stdin, stdout, played), rehearsal=self.rehearsal)
+        return serve(self.settings, served, together, self.login, (stdin, stdout, played), rehearsal=self.rehearsal)
 
     def _serve(self, upstream: UpstreamSettings) -> Served:
         sign_in = SignIn(self.settings, upstream)
@@ -75,12 +76,11 @@ class Program:
         which = "\n".join(f"{name} {each.url}" for name, each in self.settings.upstreams.items())
         return CatalogueFile(self.settings.cache_dir, "together", which)
 
-    def options(self, upstreams: Sequence[str]) -> list[str]:
-        """Our options as words, for another command to run under the same configuration about these upstreams."""
-        config = [f"--config={self.arguments.config}"] if self.arguments.config else []
+    def login(self, upstreams: Sequence[str]) -> LoginRequest:
+        """Asks for a sign-in for these upstreams, under the options under which we run."""
         known = [self.settings.upstreams[name] for name in upstreams]
-        words = [each.url if each.url in self.arguments.targets else each.name for each in known]
-        return [*config, f"--profile={self.settings.profile}", *words]
+        words = tuple(each.url if each.url in self.arguments.targets else each.name for each in known)
+        return LoginRequest(self.arguments.config, self.settings.profile, words)
 
     def _request(self, upstream: str, rejected: str | None) -> "Request":
         """What a token helper is asked for."""
@@ -101,8 +101,9 @@ class Program:
 
         from acp_stdio.runtime.helper_process import own_command
 
+        config = [f"--config={self.arguments.config}"] if self.arguments.config else []
         subprocess.Popen(
-            own_command("logout", "--revoked", "--quiet", *self.options([])),
+            own_command("logout", "--revoked", "--quiet", *config, f"--profile={self.settings.profile}"),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -9,11 +9,11 @@ from typing import Final
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import AccessToken, Session
 from acp_stdio.runtime.helper_process import HelperProcess
+from acp_stdio.runtime.holding import Holding, is_held
 from acp_stdio.settings.revocations import revoked_failure
-from acp_stdio.tokens.endings import signed_out
+from acp_stdio.tokens.endings import SIGN_IN_HERE, signed_out
 from acp_stdio.tokens.freshness import confirmed, is_usable, should_renew
 from acp_stdio.tokens.messages import Request, fingerprint
-from acp_stdio.tokens.sign_ins import Sessions
 
 BRAKE: Final = 2.0
 """Seconds after a failed refresh in which its failure answers, instead of another attempt a call."""
@@ -26,8 +26,9 @@ class Keeper:
 
     def __init__(
         self,
+        upstream: str,
         request: Callable[[str | None], Request],
-        sessions: Sessions,
+        holding: Holding,
         recheck_identity: float,
         loop: asyncio.AbstractEventLoop,
         started: HelperProcess | None = None,
@@ -36,8 +37,9 @@ class Keeper:
     ) -> None:
         """`started`: a helper that was launched before the event loop was there. `failed` hears of each failure.
         `is_revoked`: whether the administrator has revoked the person with that user key; may raise `Failure`."""
+        self._upstream = upstream
         self._request = request
-        self._sessions = sessions
+        self._holding = holding
         self._recheck = recheck_identity
         self._loop = loop
         self._is_revoked = is_revoked
@@ -53,20 +55,22 @@ class Keeper:
 
     def session(self) -> Session | None:
         """The session as it stands now: one `stat` where nothing changed."""
-        return self._sessions.current()
+        return self._holding.current()
 
     def usable(self) -> AccessToken | None:
         """The token, if a call may leave with it now. None: ask with `acquire`.
 
         Raises `Failure`: login_required where nobody is signed in, denied where the administrator says so.
         """
-        session = self._sessions.current()
+        session = self._holding.current()
         if session is None or not session.signed_in:
             self.let_go(session)
             raise signed_out(session)
         if session.account is not None and self._is_revoked(session.account.key):
             self._token = None
             raise revoked_failure()
+        if self._holding.held is not None:
+            return self._held_token()
         token = self._token
         if token is None:
             return None
@@ -87,9 +91,17 @@ class Keeper:
         if token is not None and signed_out_here and token.claims.get("format") != "id_token":
             HelperProcess(replace(self._request(None), revoke=token.value))
 
+    def _held_token(self) -> AccessToken:
+        held = self._holding.held
+        token = held.tokens.get(self._upstream) if held is not None else None
+        if token is not None and is_usable(token, time.time()):
+            return token
+        why = f"Your sign-in brought no token for {self._upstream} that could be used, and none can be renewed."
+        raise Failure("login_required", why, SIGN_IN_HERE)
+
     def still_holds(self, token: AccessToken) -> bool:
         """Whether no logout and no other login came since; looked at after the intent is written."""
-        session = self._sessions.current()
+        session = self._holding.current()
         return session is not None and session.signed_in and session.generation == token.generation
 
     def acquire(self, waiter: Waiter, rejected: AccessToken | None = None) -> None:
@@ -98,6 +110,17 @@ class Keeper:
         `rejected`: the token that the upstream answered with 401. If a newer one is here already,
         that one is the answer.
         """
+        if rejected is not None and is_held(rejected):
+            self._holding.refused(rejected)
+            rejected = None
+            try:
+                token = self.usable()
+            except Failure as failure:
+                waiter(failure)
+                return
+            if token is not None:
+                waiter(token)
+                return
         if rejected is not None:
             if self._token is rejected:
                 self._token = None

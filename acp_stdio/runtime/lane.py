@@ -11,6 +11,7 @@ import anyio
 from acp_stdio.audit.arguments import Arguments
 from acp_stdio.audit.trail import Trail
 from acp_stdio.errors import Failure
+from acp_stdio.relay.answers import demand_of
 from acp_stdio.relay.commands import (
     Abort,
     Command,
@@ -28,6 +29,7 @@ from acp_stdio.relay.commands import (
 from acp_stdio.relay.handshake import Agent
 from acp_stdio.relay.mind import Mind
 from acp_stdio.runtime.calls import Calls
+from acp_stdio.runtime.demands import Demands
 from acp_stdio.runtime.gate import Gate
 from acp_stdio.runtime.helper_process import HelperProcess
 from acp_stdio.runtime.keeper import Keeper
@@ -96,6 +98,8 @@ class LaneParts:
     memory: Memory
     who: Who
     gate: Gate
+    demands: Demands
+    """The process's own, too."""
     arguments: Arguments = _NOT_RECORDED
     """How the trail speaks of a call's arguments."""
     statements: "Statements | None" = None
@@ -200,6 +204,10 @@ class Lane:
         """See `Relay.upstream_ended`."""
         if ending.status is None or ending.status >= 400:
             log.info("%s: HTTP %s %s", self._parts.upstream, ending.status, ending.why)
+            if (wanted := demand_of(ending)) is not None:
+                self._parts.demands.note(self._parts.upstream, wanted, self._parts.who.session())
+        else:
+            self._parts.demands.worked(self._parts.upstream)
         self._carry_out(self.mind.upstream_ended(call, ending, self._loop.time()))
 
     def refused(self, call: int, failure: Failure) -> None:

@@ -18,10 +18,13 @@ from acp_stdio.catalogue.file import CatalogueFile
 from acp_stdio.downstream.stdio import Host
 from acp_stdio.errors import Failure
 from acp_stdio.relay.relay import Relay
+from acp_stdio.runtime.demands import Demands
 from acp_stdio.runtime.gate import Gate
+from acp_stdio.runtime.giving_back import give_back_all
+from acp_stdio.runtime.holding import Holding
 from acp_stdio.runtime.keeper import Keeper
 from acp_stdio.runtime.lane import HostEnd, Lane, LaneParts
-from acp_stdio.runtime.live import LiveFile
+from acp_stdio.runtime.live import LiveFile, OwnSignIn
 from acp_stdio.runtime.log import log_to
 from acp_stdio.runtime.memory import Memory
 from acp_stdio.runtime.observed import executable_of
@@ -35,6 +38,7 @@ from acp_stdio.runtime.who import Who
 from acp_stdio.settings.model import Settings
 from acp_stdio.settings.policy_files import PolicyFiles
 from acp_stdio.settings.revocations import Revocations
+from acp_stdio.tokens.handover import LoginRequest
 from acp_stdio.upstream.network import attached
 from acp_stdio.wire import frames
 
@@ -51,19 +55,19 @@ def serve(
     settings: Settings,
     served: Sequence[Served],
     together: CatalogueFile,
-    options: Callable[[Sequence[str]], list[str]],
+    login: Callable[[Sequence[str]], LoginRequest],
     stdio: tuple[int, int, Prelude],
     *,
     rehearsal: bool,
 ) -> int:
     """Serves one host until it leaves, a signal comes or the parent dies. Returns the exit code.
 
-    `together`: where the handshakes of all are remembered as one. `options`: our own, as words, about some upstreams.
+    `together`: where the handshakes of all are remembered as one. `login`: asks for a sign-in for some upstreams.
     """
     log = log_to(settings.paths.log)
     stdin, stdout, played = stdio
     alone = len(served) == 1
-    people = [each for each in served if each.upstream.takes_token]
+    people = {each.upstream.name for each in served if each.upstream.takes_token}
     helpers = settings.host.helper_tools and not rehearsal and bool(people)
     rules = PolicyFiles(settings.user_file)
     minds = [
@@ -80,9 +84,12 @@ def serve(
         loop = asyncio.get_running_loop()
         trail = Trail(settings.audit_dir, sync=settings.audit.survives == "power_loss")
         revoked = Revocations().names
+        demands = Demands()
+        holdings = [_holding(settings, each, login([each.upstream.name]), live) for each in served]
+        askable = [each for each in holdings if each.upstream in people]
         lanes = [
-            (relay, _parts(settings, each, gate, trail, revoked, loop), each.catalogue)
-            for (relay, gate), each in zip(minds, served, strict=True)
+            (relay, _parts(settings, each, holding, gate, demands, trail, revoked, loop), each.catalogue)
+            for (relay, gate), each, holding in zip(minds, served, holdings, strict=True)
         ]
 
         def notice(about: Sequence[str] = names) -> str:
@@ -98,7 +105,7 @@ def serve(
 
         shell = Shell(
             front,
-            Parts(trail, helper_tools(settings, people or served, options, notice), live),
+            Parts(trail, helper_tools(settings, askable or holdings, demands, login, notice), live),
             lambda line, closed: Host(stdin, stdout, line, closed, played.leftover),
             played.parent,
         )
@@ -140,10 +147,27 @@ def _mind(
     return relay, gate
 
 
+def _holding(settings: Settings, served: Served, login: LoginRequest, live: LiveFile) -> Holding:
+    name = served.upstream.name
+
+    def tell(state: OwnSignIn) -> None:
+        live.own_sign_in(name, state)
+
+    return Holding(
+        name,
+        served.sign_in,
+        settings.of(served.upstream).identity.recheck_identity,
+        lambda held: give_back_all(held, login, tell),
+        lambda holds: tell("held" if holds else ""),
+    )
+
+
 def _parts(
     settings: Settings,
     served: Served,
+    holding: Holding,
     gate: Gate,
+    demands: Demands,
     trail: Trail,
     revoked: Callable[[str], bool],
     loop: asyncio.AbstractEventLoop,
@@ -156,7 +180,7 @@ def _parts(
     def refresh_failed(failure: Failure) -> None:
         who.refresh_failed(trail, failure)
 
-    keeper = keeping(served.request, served.sign_in, recheck, loop, served.helper, refresh_failed, revoked)
+    keeper = keeping(upstream.name, served.request, holding, recheck, loop, served.helper, refresh_failed, revoked)
     who = Who(keeper, upstream.name, required=upstream.takes_token)
     gate.tell = functools.partial(who.record, trail)
     return LaneParts(
@@ -168,6 +192,7 @@ def _parts(
         Memory(served.catalogue, served.catalogue_file, who.is_signed_in),
         who,
         gate,
+        demands,
         Arguments(settings.audit.arguments, settings.paths.state / KEY_FILE),
         _statements(upstream.assertion),
     )

@@ -8,9 +8,11 @@ from typing import Final
 
 from acp_stdio.identity.model import Session
 from acp_stdio.relay.lists import LOGIN_TOOL
+from acp_stdio.runtime.demands import Demands
 from acp_stdio.runtime.helper_tools import HelperTools
-from acp_stdio.runtime.served import Served
+from acp_stdio.runtime.holding import Holding
 from acp_stdio.settings.model import Settings, UpstreamSettings
+from acp_stdio.tokens.handover import LoginRequest
 from acp_stdio.tokens.sign_ins import Sessions, granted_for
 
 ENOUGH: Final = 150.0
@@ -75,24 +77,24 @@ class SeveralHelperTools:
 
 def helper_tools(
     settings: Settings,
-    served: Sequence[Served],
-    options: Callable[[Sequence[str]], list[str]],
+    holdings: Sequence[Holding],
+    demands: Demands,
+    login: Callable[[Sequence[str]], LoginRequest],
     notice: Callable[[Sequence[str]], str],
 ) -> HelperTools | SeveralHelperTools:
-    """Our tools for these upstreams. `options`: our own, as words, about some of them; `notice`: what people should
+    """Our tools for these upstreams. `login`: asks for a sign-in for some of them; `notice`: what people should
     know about the tools of some."""
     sign_ins: list[Named] = []
     upstreams: list[Named] = []
 
-    def tools(mine: Settings, its: Sequence[Served]) -> Named:
-        names = [each.upstream.name for each in its]
-        sessions = AllOf([Granted(each.sign_in, each.upstream) for each in its])
+    def tools(mine: Settings, its: Sequence[Holding]) -> Named:
+        names = [each.upstream for each in its]
+        sessions = AllOf([Granted(each, mine.upstreams[each.upstream]) for each in its])
         about = functools.partial(notice, names)
-        named = ", ".join(names)
-        return named, HelperTools(sessions, mine.identity_dir, options(names), named, about)
+        return ", ".join(names), HelperTools(sessions, its, demands, mine.identity_dir, login, about)
 
     for mine in settings.by_identity():
-        its = [each for each in served if each.upstream.name in mine.upstreams]
+        its = [each for each in holdings if each.upstream in mine.upstreams]
         sign_ins.append(tools(mine, its))
         upstreams += [tools(mine, [each]) for each in its]
-    return sign_ins[0][1] if len(served) == 1 else SeveralHelperTools(sign_ins, upstreams)
+    return sign_ins[0][1] if len(holdings) == 1 else SeveralHelperTools(sign_ins, upstreams)

@@ -6,9 +6,11 @@ from typing import Final, Literal
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import Grant, Session
 
-Ending = Literal["logout", "revoked", "interrupted", "forgotten"]
+Ending = Literal["logout", "revoked", "interrupted", "forgotten", "outlived", "refused"]
 
 SIGN_IN: Final = "Run `acp-stdio login`, then ask again."
+SIGN_IN_HERE: Final = "Approve the tool `acp_login` again, then repeat this."
+"""Where a sign-in is held: one in a terminal would not last."""
 
 _WORDS: Final[dict[str, str]] = {
     "logout": "You signed out.",
@@ -24,7 +26,16 @@ _WORDS: Final[dict[str, str]] = {
         "You are signed out: the connection broke while your sign-in was being renewed, "
         "and your identity provider does not take the old one again."
     ),
+    "outlived": (
+        "Your sign-in is over: your identity provider issues no refresh token, "
+        "so it lasted no longer than its access token."
+    ),
+    "refused": (
+        "The server does not take your access token, and your identity provider issues no refresh token "
+        "to get another one with."
+    ),
 }
+_HELD: Final = ("outlived", "refused")
 
 
 def is_ours(grant: Grant, place: str) -> bool:
@@ -53,7 +64,7 @@ def signed_out(session: Session | None) -> Failure:
     if session is None:
         return Failure("login_required", "You have not signed in yet.", SIGN_IN)
     words = _WORDS.get(session.ended_because, "You are signed out.")
-    return Failure("login_required", words, SIGN_IN)
+    return Failure("login_required", words, SIGN_IN_HERE if session.ended_because in _HELD else SIGN_IN)
 
 
 def next_generation(known: int, now: float) -> int:

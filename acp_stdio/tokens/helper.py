@@ -6,6 +6,7 @@ lines go to stdout (`tokens.messages`). The end of stdin means that nobody waits
 the refresh token is spent that ends us at once, afterwards there are seconds left to store the answer.
 """
 
+import contextlib
 import os
 import sys
 import threading
@@ -18,7 +19,17 @@ from typing import BinaryIO, Final, NoReturn
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import AccessToken
 from acp_stdio.settings.load import load
-from acp_stdio.tokens.messages import Request, Sent, decode_request, encode_answer, no_answer
+from acp_stdio.tokens.messages import (
+    Request,
+    Revocation,
+    Revoked,
+    Sent,
+    decode_request,
+    decode_revocation,
+    encode_answer,
+    encode_revoked,
+    no_answer,
+)
 
 WATCHDOG: Final = 45.0
 """Seconds after which this process ends whatever it waits for. Every single wait has a shorter bound."""
@@ -109,7 +120,13 @@ def main(
     watchdog.daemon = True
     watchdog.start()
     try:
-        request = decode_request(stdin.readline(_MAX_REQUEST))
+        line = stdin.readline(_MAX_REQUEST)
+        revocation = decode_revocation(line)
+        if revocation is not None:  # done to the end, whether anybody waits or not
+            stdout.write(encode_revoked(_revoke(revocation)))
+            stdout.flush()
+            return 0
+        request = decode_request(line)
         reader = _Reader(stdin, leave)
         threading.Thread(target=reader.watch, daemon=True).start()
         _serve(request, answers, reader)
@@ -171,6 +188,24 @@ def _serve(request: Request, answers: _Answers, reader: _Reader) -> None:
     answers.give(token)
     if problem := sign_trail(context):  # nobody waits for this
         sys.stderr.write(f"token-helper: {problem}\n")
+
+
+def _revoke(wanted: Revocation) -> Revoked:
+    from acp_stdio.tokens.context import open_context
+
+    try:
+        settings = load(
+            config=Path(wanted.config) if wanted.config else None,
+            profile=wanted.profile,
+            targets=wanted.targets,
+            environ=os.environ,
+        )
+        context = open_context(settings, may_prompt=False)
+        with contextlib.closing(context.provider(wanted.issuer, wanted.client_id)) as provider:
+            provider.prepare()
+            return provider.revoke(wanted.token, "access_token")
+    except Failure:
+        return "failed"
 
 
 def run() -> NoReturn:

@@ -19,7 +19,7 @@ LOCK_TIMEOUT: Final = 30.0
 """Seconds to wait for a refresh that runs just now, so that its new token is revoked and not the old one."""
 
 Revocation = Literal["revoked", "unsupported", "failed", "nothing"]
-_GRAVITY: Final[list[Revocation]] = ["nothing", "revoked", "unsupported", "failed"]
+GRAVITY: Final[list[Revocation]] = ["nothing", "revoked", "unsupported", "failed"]
 """Of two grants, the worse outcome is told."""
 
 
@@ -98,7 +98,7 @@ def _finish(ctx: Context, before: Session | None, after: Session, owners: list[t
             problems.append("A renewal of your sign-in was still running; run `acp-stdio logout` again.")
         for issuer, client_id in owners:
             outcome, gone = _forget(ctx, issuer, client_id, problems)
-            revocation = max(revocation, outcome, key=_GRAVITY.index)
+            revocation = max(revocation, outcome, key=GRAVITY.index)
             deleted = deleted and gone
     if not alone:
         revocation = "failed"
@@ -131,7 +131,9 @@ def _tombstone(ctx: Context) -> tuple[Session | None, Session, list[tuple[str, s
         owners = list(dict.fromkeys(found)) or configured
         now, known = ctx.clock(), ctx.session.known_generation()
         if before is not None and before.ended_because == "logout" and before.generation == known:
-            return before, before, owners
+            again = replace(before, generation=known + 1)  # a process may hold a sign-in that is stored nowhere
+            ctx.session.write(again)
+            return before, again, owners
         session = before or Session(generation=0, signed_in=False, account=None)
         after = replace(ended(session, "logout", now), generation=next_generation(known, now))
         ctx.session.write(after)

@@ -6,7 +6,7 @@ only, since `run` reads these.
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from acp_stdio.errors import REASONS, Failure
 from acp_stdio.identity.model import AccessToken
@@ -30,6 +30,21 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Revocation:
+    """Have the provider end an access token that is held and nowhere stored (RFC 7009), please."""
+
+    config: str | None
+    profile: str
+    targets: tuple[str, ...]
+    issuer: str
+    client_id: str
+    token: Secret
+
+
+Revoked = Literal["revoked", "unsupported", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
 class Sent:
     """The refresh token is being spent: from here on the helper must be left to finish."""
 
@@ -43,7 +58,7 @@ def fingerprint(token: Secret) -> str:
 
 def encode_request(request: Request) -> bytes:
     """The one line that the helper reads."""
-    return _line(
+    return encode_line(
         {
             "config": request.config,
             "profile": request.profile,
@@ -73,30 +88,63 @@ def decode_request(line: bytes) -> Request:
         raise ValueError(f"not a request: {type(error).__name__}") from None
 
 
+def encode_revocation(revocation: Revocation) -> bytes:
+    """The one line that the helper reads."""
+    return encode_line(
+        {
+            "config": revocation.config,
+            "profile": revocation.profile,
+            "targets": list(revocation.targets),
+            "held": {
+                "issuer": revocation.issuer,
+                "client_id": revocation.client_id,
+                "token": revocation.token.reveal(),
+            },
+        }
+    )
+
+
+def decode_revocation(line: bytes) -> Revocation | None:
+    """None where `line` asks for something else. Raises `ValueError`, which never quotes the line."""
+    try:
+        data = json.loads(line)
+        if "held" not in data:
+            return None
+        wanted = data["held"]
+        return Revocation(
+            config=data["config"],
+            profile=data["profile"],
+            targets=tuple(data["targets"]),
+            issuer=wanted["issuer"],
+            client_id=wanted["client_id"],
+            token=Secret(wanted["token"]),
+        )
+    except (ValueError, KeyError, TypeError):
+        raise ValueError("not a request") from None
+
+
+def encode_revoked(outcome: Revoked) -> bytes:
+    """What became of it."""
+    return encode_line({"revocation": outcome})
+
+
+def decode_revoked(line: bytes) -> Revoked:
+    """What the answer means; no answer means that it failed."""
+    for outcome in ("revoked", "unsupported"):
+        if line == encode_revoked(outcome):
+            return outcome
+    return "failed"
+
+
 def encode_answer(answer: AccessToken | Failure | Sent) -> bytes:
     """One line of the helper's answer; the last one is a token or a failure."""
     match answer:
         case Sent():
-            return _line({"phase": "sent"})
+            return encode_line({"phase": "sent"})
         case Failure():
-            return _line({"failure": {"reason": answer.reason, "message": answer.message, "advice": answer.advice}})
+            return encode_line({"failure": failure_to_json(answer)})
         case AccessToken():
-            return _line(
-                {
-                    "token": {
-                        "value": answer.value.reveal(),
-                        "upstream": answer.upstream,
-                        "origin": answer.origin,
-                        "generation": answer.generation,
-                        "issued_at": answer.issued_at,
-                        "expires_at": answer.expires_at,
-                        "token_type": answer.token_type,
-                        "claims": answer.claims,
-                        "person": answer.person,
-                        "signing_key": answer.signing_key.reveal() if answer.signing_key else None,
-                    }
-                }
-            )
+            return encode_line({"token": token_to_json(answer)})
 
 
 def decode_answer(line: bytes) -> AccessToken | Failure | Sent:
@@ -106,23 +154,9 @@ def decode_answer(line: bytes) -> AccessToken | Failure | Sent:
         if data.get("phase") == "sent":
             return Sent()
         if "failure" in data:
-            failure = data["failure"]
-            if failure["reason"] in REASONS:
-                return Failure(failure["reason"], failure["message"], failure["advice"])
-        elif "token" in data:
-            token = data["token"]
-            return AccessToken(
-                value=Secret(token["value"]),
-                upstream=token["upstream"],
-                origin=token["origin"],
-                generation=token["generation"],
-                issued_at=token["issued_at"],
-                expires_at=token["expires_at"],
-                token_type=token["token_type"],
-                claims=token["claims"],
-                person=token["person"],
-                signing_key=Secret(token["signing_key"]) if token["signing_key"] else None,
-            )
+            return failure_from_json(data["failure"])
+        if "token" in data:
+            return token_from_json(data["token"])
     except (ValueError, KeyError, TypeError, AttributeError):
         pass  # the line may hold a token, so nothing of it is shown
     return no_answer()
@@ -137,5 +171,49 @@ def no_answer() -> Failure:
     )
 
 
-def _line(data: dict[str, Any]) -> bytes:
+def token_to_json(token: AccessToken) -> dict[str, Any]:
+    """For a pipe between two processes of this program, and for nothing else."""
+    return {
+        "value": token.value.reveal(),
+        "upstream": token.upstream,
+        "origin": token.origin,
+        "generation": token.generation,
+        "issued_at": token.issued_at,
+        "expires_at": token.expires_at,
+        "token_type": token.token_type,
+        "claims": token.claims,
+        "person": token.person,
+        "signing_key": token.signing_key.reveal() if token.signing_key else None,
+    }
+
+
+def token_from_json(data: dict[str, Any]) -> AccessToken:
+    """Raises `KeyError` or `TypeError`, which name no value."""
+    return AccessToken(
+        value=Secret(data["value"]),
+        upstream=data["upstream"],
+        origin=data["origin"],
+        generation=data["generation"],
+        issued_at=data["issued_at"],
+        expires_at=data["expires_at"],
+        token_type=data["token_type"],
+        claims=data["claims"],
+        person=data["person"],
+        signing_key=Secret(data["signing_key"]) if data["signing_key"] else None,
+    )
+
+
+def failure_to_json(failure: Failure) -> dict[str, str]:
+    return {"reason": failure.reason, "message": failure.message, "advice": failure.advice}
+
+
+def failure_from_json(data: dict[str, Any]) -> Failure:
+    """Raises `KeyError` where it has no reason that we know, or `TypeError`."""
+    if data["reason"] not in REASONS:
+        raise KeyError("reason")
+    return Failure(data["reason"], data["message"], data["advice"])
+
+
+def encode_line(data: dict[str, Any]) -> bytes:
+    """One message."""
     return json.dumps(data, separators=(",", ":")).encode() + b"\n"

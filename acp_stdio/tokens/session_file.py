@@ -122,7 +122,11 @@ class SessionFile:
 
 def encode(session: Session) -> bytes:
     """The file's content."""
-    data: dict[str, Any] = {
+    return json.dumps(session_to_json(session), indent=1).encode() + b"\n"
+
+
+def session_to_json(session: Session) -> dict[str, Any]:
+    return {
         "version": VERSION,
         "generation": session.generation,
         "signed_in": session.signed_in,
@@ -133,6 +137,7 @@ def encode(session: Session) -> bytes:
         "deviations": list(session.deviations),
         "storage": session.storage,
         "scopes": list(session.scopes),
+        "asked": list(session.asked),
         "resources": session.resources,
         "obtained_at": session.obtained_at,
         "confirmed_at": session.confirmed_at,
@@ -142,13 +147,16 @@ def encode(session: Session) -> bytes:
         "ended_at": session.ended_at,
         "ended_because": session.ended_because,
     }
-    return json.dumps(data, indent=1).encode() + b"\n"
 
 
 def decode(content: bytes) -> Session:
     """The session in `content`. Raises `ValueError` for anything else; unknown keys are ignored."""
+    return session_from_json(json.loads(content))
+
+
+def session_from_json(data: Any) -> Session:
+    """Raises as `decode`."""
     try:
-        data = json.loads(content)
         if data["version"] != VERSION:
             raise ValueError(f"version {data['version']!r} is not known here")
         return Session(
@@ -161,6 +169,7 @@ def decode(content: bytes) -> Session:
             deviations=tuple(str(deviation) for deviation in data.get("deviations", ())),
             storage=str(data["storage"]),
             scopes=tuple(str(scope) for scope in data["scopes"]),
+            asked=tuple(str(scope) for scope in data.get("asked", ())),
             resources={str(name): str(resource) for name, resource in data["resources"].items()},
             obtained_at=float(data["obtained_at"]),
             confirmed_at=float(data["confirmed_at"]),

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from acp_stdio.errors import Failure
@@ -22,12 +23,14 @@ def store_grant(
     resources: Mapping[str, str],
     scopes: Sequence[str],
     *,
+    asked: Sequence[str] = (),
     at: AuthorizationServer | None = None,
     client: Client | None = None,
 ) -> Session:
     """Makes `response` this profile's sign-in and returns the session that all processes now see.
 
-    `resources` maps each upstream's name to the `resource` that was granted for it. Issuer and client
+    `resources` maps each upstream's name to the `resource` that was granted for it; of the scopes
+    `asked` for, `scopes` were granted. Issuer and client
     are the configured ones unless `at` and `client` are given. The grant of an earlier login is revoked
     once the new one is safe.
     Raises `Failure`: idp_unreachable where the IdP issued no refresh token, keyring_locked, timeout,
@@ -36,12 +39,14 @@ def store_grant(
     if response.refresh_token is None:
         raise Failure(
             "idp_unreachable",
-            "Your identity provider issued no refresh token, so the sign-in cannot be kept.",
-            "Ask whoever runs it to allow `offline_access` for this client.",
+            "Your identity provider issued no refresh token, so the sign-in cannot be kept, and nothing of it was.",
+            "Approve the tool `acp_login` in your application, which uses it for as long as it lasts; "
+            "or ask whoever runs the provider to allow `offline_access` for this client.",
         )
     with ctx.renewing(LOCK_TIMEOUT):
         previous = _previous(ctx)
-        session = _announce(ctx, response, account, resources, scopes, at, client, previous)
+        coming = coming_session(ctx, response, account, resources, scopes, asked, at, client)
+        session = _announce(ctx, coming, previous)
         grant = Grant(
             refresh_token=response.refresh_token,
             issuer=session.issuer,
@@ -88,38 +93,42 @@ def _previous(ctx: Context) -> Grant | None:
     return None
 
 
-def _announce(
+def _announce(ctx: Context, coming: Session, previous: Grant | None) -> Session:
+    """Writes the coming session beside the present one; see `SessionFile.promote`."""
+    with ctx.session.lock():
+        known = max(ctx.session.known_generation(), previous.generation if previous else 0)
+        session = replace(coming, generation=next_generation(known, ctx.clock()), storage=ctx.vault.name)
+        ctx.session.write_next(session)
+    return session
+
+
+def coming_session(
     ctx: Context,
     response: TokenResponse,
     account: Account,
     resources: Mapping[str, str],
     scopes: Sequence[str],
+    asked: Sequence[str],
     at: AuthorizationServer | None,
     client: Client | None,
-    previous: Grant | None,
 ) -> Session:
-    """Writes the coming session beside the present one; see `SessionFile.promote`."""
-    with ctx.session.lock():
-        now = ctx.clock()
-        session = Session(
-            generation=next_generation(
-                max(ctx.session.known_generation(), previous.generation if previous else 0), now
-            ),
-            signed_in=True,
-            account=account,
-            issuer=at.issuer if at else ctx.settings.identity.issuer,
-            client_id=client.client_id if client else ctx.settings.identity.client_id,
-            client_source=client.source if client else "configured",
-            deviations=at.deviations if at else (),
-            storage=ctx.vault.name,
-            scopes=tuple(scopes),
-            resources=dict(resources),
-            obtained_at=now,
-            confirmed_at=now,
-            access_ttl=response.expires_in or 0.0,
-        )
-        ctx.session.write_next(session)
-    return session
+    """What a sign-in brought, before it has a generation and a place."""
+    now = ctx.clock()
+    return Session(
+        generation=0,
+        signed_in=True,
+        account=account,
+        issuer=at.issuer if at else ctx.settings.identity.issuer,
+        client_id=client.client_id if client else ctx.settings.identity.client_id,
+        client_source=client.source if client else "configured",
+        deviations=at.deviations if at else (),
+        scopes=tuple(scopes),
+        asked=tuple(asked),
+        resources=dict(resources),
+        obtained_at=now,
+        confirmed_at=now,
+        access_ttl=response.expires_in or 0.0,
+    )
 
 
 def _revoke(ctx: Context, previous: Grant) -> None:

@@ -68,7 +68,19 @@ class Host:
             self._raw.send_raw(json.dumps(answer).encode())
 
     def tools(self) -> list[Json]:
-        """The server's tools."""
+        """The server's tools. Where there are none, this person looks whether they are signed in still."""
+        listed = self._listed()
+        if not listed and not self.is_signed_in():
+            self.login()
+            listed = self._listed()
+        return listed
+
+    def is_signed_in(self) -> bool:
+        """What `acp_status` says."""
+        answer = self.ask("tools/call", {"name": "acp_status", "arguments": {}})
+        return text_of(answer).startswith("Signed in as")
+
+    def _listed(self) -> list[Json]:
         return [tool for tool in self.ask("tools/list")["result"]["tools"] if tool["name"] not in OURS]
 
     def login(self) -> None:

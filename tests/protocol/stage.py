@@ -22,9 +22,11 @@ from acp_stdio.errors import Failure
 from acp_stdio.identity.model import AccessToken, Account, Session
 from acp_stdio.relay.relay import Relay
 from acp_stdio.runtime import keeper as keeper_module
+from acp_stdio.runtime.demands import Demands
 from acp_stdio.runtime.gate import Gate
 from acp_stdio.runtime.helper_process import HelperProcess
 from acp_stdio.runtime.helper_tools import HelperTools
+from acp_stdio.runtime.holding import Holding
 from acp_stdio.runtime.keeper import Keeper
 from acp_stdio.runtime.lane import HostEnd, Lane, LaneParts
 from acp_stdio.runtime.live import LiveFile
@@ -37,6 +39,7 @@ from acp_stdio.secrets import Secret
 from acp_stdio.settings.policy_files import PolicyFiles
 from acp_stdio.settings.revocations import Revocations
 from acp_stdio.tokens.endings import ended
+from acp_stdio.tokens.handover import LoginRequest
 from acp_stdio.tokens.messages import Request
 from acp_stdio.tokens.session_file import SessionFile
 from acp_stdio.upstream.attach import AuthorizedConnector
@@ -45,6 +48,7 @@ from acp_stdio.upstream.http import Receiver
 ORIGIN = "https://finance.example.com:443"
 PATIENCE = 30.0
 """Seconds for what is bound to happen."""
+RECHECK = 900.0
 META = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
     "io.modelcontextprotocol/clientCapabilities": {},
@@ -75,8 +79,8 @@ class Sent:
         self.receiver.on_data(json.dumps(frame).encode())
         self.receiver.on_end()
 
-    def refuse(self, status: int = 401) -> None:
-        self.receiver.on_head(status, {})
+    def refuse(self, status: int = 401, challenge: str = "") -> None:
+        self.receiver.on_head(status, {"www-authenticate": challenge} if challenge else {})
         self.receiver.on_end()
 
 
@@ -177,10 +181,13 @@ class Stage:
         relay = Relay(
             "finance", {}, signed_in=True, mint=lambda: os.urandom(16).hex(), sieve=gate.sieve, notice=gate.notice
         )
+        self.demands = Demands()
+        self.holding = Holding("finance", self.session_file, RECHECK)
         keeper = Keeper(
+            "finance",
             lambda rejected: Request(None, "default", (), "finance", rejected),
-            self.session_file,
-            900.0,
+            self.holding,
+            RECHECK,
             loop,
             self._start_helper(),
             is_revoked=Revocations().names,
@@ -196,10 +203,17 @@ class Stage:
             Memory({}, CatalogueFile(self.folder / "cache", "finance", ORIGIN), lambda: False),
             who,
             gate,
+            self.demands,
         )
         parts = Parts(
             self.trail,
-            HelperTools(self.session_file, self.folder, [], "finance"),
+            HelperTools(
+                self.holding,
+                [self.holding],
+                self.demands,
+                self.folder,
+                lambda names: LoginRequest(None, "default", tuple(names)),
+            ),
             LiveFile(self.folder, "finance"),
         )
         shell = Shell(

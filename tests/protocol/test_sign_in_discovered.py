@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from acp_stdio.errors import Failure
-from acp_stdio.identity.model import Session
+from acp_stdio.identity.model import Held, Session
+from acp_stdio.identity.step_up import StepUp
 from acp_stdio.login.each import sign_in
 from acp_stdio.login.flow import Choices
 from acp_stdio.settings.model import IdentitySettings, Settings, StorageSettings, UpstreamSettings
@@ -561,3 +562,83 @@ def test_a_sign_in_of_another_computer_or_user_is_as_good_as_none(idp: Discovera
     assert grant is not None
     person.context.vault.save(replace(grant, place=""))  # as an earlier version stored it
     assert person.token().claims["sub"] == "alice"
+
+
+# -- more than the present sign-in has -----------------------------------------------------------------
+
+
+def test_more_rights_are_asked_for_beside_those_of_the_present_sign_in(idp: Discoverable, person: Person) -> None:
+    idp.challenge_scope = "finance.read"
+    first = person.signs_in()
+    session = person.signs_in(step_up=StepUp(scopes=("finance.write",)))
+    before, asked = (form["scope"].split() for form in idp.asked("/authorize"))
+    assert "finance.read" in before
+    assert set(asked) == {*before, "finance.write"}
+    assert session.generation == first.generation + 1
+    idp.challenge_scope = None  # what was asked for once is asked for again, whatever the server says by then
+    person.signs_in(step_up=StepUp(scopes=("finance.delete",)))
+    assert set(idp.asked("/authorize")[2]["scope"].split()) == {*asked, "finance.delete"}
+
+
+def test_rights_that_the_sign_in_has_already_open_no_page_unless_a_server_refused_them(
+    idp: Discoverable, person: Person
+) -> None:
+    person.signs_in(step_up=StepUp(scopes=("finance.write",)))
+    person.signs_in(step_up=StepUp(scopes=("finance.write",)))
+    assert person.tabs == 1
+    person.signs_in(step_up=StepUp(scopes=("finance.write",), anew=True))
+    assert person.tabs == 2
+
+
+def test_a_stronger_sign_in_is_asked_for_in_the_standards_words(idp: Discoverable, person: Person) -> None:
+    person.signs_in()
+    person.signs_in(step_up=StepUp(acr_values=("phr", "phrh"), max_age=0, claims='{"id_token":{}}'))
+    asked = idp.asked("/authorize")[1]
+    assert (asked["acr_values"], asked["max_age"], asked["claims"]) == ("phr phrh", "0", '{"id_token":{}}')
+
+
+def test_a_device_code_cannot_ask_for_a_stronger_sign_in_and_says_so(idp: Discoverable, person: Person) -> None:
+    failure = person.fails(flow="device", step_up=StepUp(max_age=60))
+    assert "cannot ask for a stronger sign-in" in failure.message
+    assert idp.asked("/devicecode") == []
+
+
+# -- without a refresh token ---------------------------------------------------------------------------
+
+
+def without_refresh_tokens(idp: Discoverable, person: Person) -> None:
+    idp.scopes_supported = ("openid", "offline_access")
+    person.identity = replace(person.identity, scopes=("openid",))
+
+
+def test_what_cannot_be_stored_is_proven_and_handed_over(idp: Discoverable, person: Person) -> None:
+    without_refresh_tokens(idp, person)
+    held: list[Held] = []
+    session = person.signs_in(hand_over=held.append)
+    assert [list(each.tokens) for each in held] == [["finance"]]
+    token = held[0].tokens["finance"]
+    assert token.claims["aud"] == idp.url
+    assert token.origin == idp.origin
+    assert held[0].session.account is not None
+    assert held[0].session.account.sub == "alice"
+    assert (session.storage, SignIn(person.settings, person.upstream).current()) == ("", None)
+    assert idp.asked("/revoke") == []
+
+
+def test_a_token_for_somebody_else_is_not_handed_over_but_given_back(idp: Discoverable, person: Person) -> None:
+    without_refresh_tokens(idp, person)
+    idp.forge_access_token = "wrong_aud"
+    held: list[Held] = []
+    assert person.fails(hand_over=held.append).reason == "wrong_audience"
+    assert held == []
+    assert [form["token_type_hint"] for form in idp.asked("/revoke")] == ["access_token"]
+
+
+def test_what_nobody_takes_is_given_back(idp: Discoverable, person: Person) -> None:
+    without_refresh_tokens(idp, person)
+
+    def gone(_held: Held) -> None:
+        raise BrokenPipeError
+
+    assert "has gone" in person.fails(hand_over=gone).message
+    assert len(idp.asked("/revoke")) == 1

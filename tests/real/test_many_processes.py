@@ -20,6 +20,7 @@ import pytest
 from acp_stdio.audit.record import utc
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import AccessToken
+from acp_stdio.runtime.holding import Holding
 from acp_stdio.runtime.keeper import Keeper
 from acp_stdio.settings.load import load
 from acp_stdio.tokens.context import Context, open_context
@@ -208,7 +209,8 @@ class Fleet:
         def request(rejected: str | None) -> Request:
             return Request(name, "default", (), "finance", rejected)
 
-        keeper = Keeper(request, context.session, context.settings.identity.recheck_identity, self.loop)
+        recheck = context.settings.identity.recheck_identity
+        keeper = Keeper("finance", request, Holding("finance", context.session, recheck), recheck, self.loop)
         self.members.append(Member(name, keeper, self.clock(), busy))
 
     def stop(self, member: Member) -> None:

@@ -122,7 +122,7 @@ def test_a_person_who_says_no_is_asked_again_only_when_they_want(scene: Scene) -
     with scene.host() as host:
         refused = host.call("acp_login")
         assert refused["result"]["isError"]
-        assert text_of(refused).startswith("The sign-in was not completed.")
+        assert text_of(refused).startswith("The sign-in was refused or cancelled at the identity provider")
         assert text_of(host.call("acp_login")).startswith("A sign-in page was opened less than a minute ago.")
     assert scene.pages_opened() == 1
 

@@ -8,6 +8,7 @@ import pytest
 
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import AccessToken, Account, Session
+from acp_stdio.runtime.holding import Holding
 from acp_stdio.runtime.tokenless import Tokenless
 from acp_stdio.runtime.who import Who
 from acp_stdio.tokens.messages import Request
@@ -40,7 +41,8 @@ def keeper(sessions: Sessions, *revoked: str) -> Tokenless:
     def request(rejected: str | None) -> Request:
         raise AssertionError("no helper is asked")
 
-    return Tokenless(request, sessions, 900.0, loop, is_revoked=lambda key: key in revoked)
+    holding = Holding("tools", sessions, 900.0)
+    return Tokenless("tools", request, holding, 900.0, loop, is_revoked=lambda key: key in revoked)
 
 
 @pytest.mark.parametrize("session", [None, ALICE, replace(ALICE, signed_in=False)])

@@ -8,8 +8,19 @@ import pytest
 
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import AccessToken
+from acp_stdio.secrets import Secret
 from acp_stdio.tokens import helper, refresh
-from acp_stdio.tokens.messages import Request, Sent, decode_answer, encode_request, no_answer
+from acp_stdio.tokens.messages import (
+    Request,
+    Revocation,
+    Sent,
+    decode_answer,
+    decode_revoked,
+    encode_request,
+    encode_revocation,
+    no_answer,
+)
+from tests.kit.scripted_idp import ScriptedIdp
 
 CONFIG = """\
 version = 1
@@ -100,3 +111,20 @@ def test_a_helper_that_hangs_gives_up_by_itself(config: Path, monkeypatch: pytes
     helper.main(io.BytesIO(request(config)), stdout, give_up=given_up.set)
     lines = stdout.getvalue().splitlines()
     assert [the_failure([decode_answer(line)]).message for line in lines] == [no_answer().message]
+
+
+@pytest.mark.parametrize(("held", "outcome"), [(True, "revoked"), (False, "failed")])
+def test_a_held_token_is_given_back_whether_anybody_waits_or_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: bool, outcome: str
+) -> None:
+    monkeypatch.setenv("ACP_STDIO_HOME", str(tmp_path))
+    with ScriptedIdp() as idp:
+        path = tmp_path / "company.toml"
+        path.write_text(CONFIG.replace("https://idp.example.com", idp.issuer))
+        issuer = idp.issuer if held else f"{idp.issuer}/nobody"
+        wanted = Revocation(str(path), "", (), issuer, idp.client_id, Secret("at-held"))
+        stdout = io.BytesIO()
+        helper.main(io.BytesIO(encode_revocation(wanted)), stdout)  # its input has ended by then
+        assert decode_revoked(stdout.getvalue()) == outcome
+        asked = [(form["token"], form["token_type_hint"]) for name, form in idp.requests if name == "/revoke"]
+    assert asked == ([("at-held", "access_token")] if held else [])

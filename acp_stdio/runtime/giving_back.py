@@ -1,0 +1,47 @@
+"""After a logout: has the provider revoke the tokens that only this process holds."""
+
+import subprocess
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from acp_stdio.identity.model import Held
+from acp_stdio.runtime.helper_process import own_command
+from acp_stdio.tokens.handover import LoginRequest
+from acp_stdio.tokens.messages import Revocation, Revoked, decode_revoked, encode_revocation
+
+BOUND: Final = 30.0
+"""Seconds for one token."""
+_GRAVITY: Final[list[Revoked]] = ["revoked", "unsupported", "failed"]
+
+
+def give_back_all(held: Held, under: LoginRequest, told: Callable[[Revoked], None]) -> None:
+    """Starts it; `told` hears, on a thread of its own, what became of the token that fared worst.
+
+    `under`: the options under which we run.
+    """
+    asked = [
+        Revocation(under.config, under.profile, under.targets, held.session.issuer, held.session.client_id, token.value)
+        for token in held.tokens.values()
+    ]
+
+    def work() -> None:
+        told(max((_revoked(each) for each in asked), key=_GRAVITY.index))
+
+    threading.Thread(target=work, name="giving-back", daemon=True).start()
+
+
+def _revoked(revocation: Revocation) -> Revoked:
+    try:
+        done = subprocess.run(
+            own_command("token-helper"),
+            input=encode_revocation(revocation),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            timeout=BOUND,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "failed"
+    return decode_revoked(done.stdout)
