@@ -28,10 +28,18 @@ class Joined:
 
 def join(records: Iterable[dict[str, Any]], log: Iterable[str]) -> Joined:
     """Matches intents with log lines. A line without any id of ours counts where it speaks of a tool call."""
-    intents = {record["id"]: record for record in records if record.get("event") == "call.intent"}
+    intents: dict[str, dict[str, Any]] = {}
+    checks = set[str]()
+    for record in records:
+        if record.get("event") == "call.intent":
+            intents[record["id"]] = record
+        elif record.get("event") == "backend.check":
+            checks.add(record["id"])
     joined, seen = Joined(), set[str]()
     for line in log:
         found = [each.lower() for each in _ID.findall(line)]
+        if checks.intersection(found):
+            continue  # `check-backend` asked, and not an agent
         mine = next((each for each in found if each in intents), None)
         if mine is not None:
             if mine not in seen:
