@@ -121,6 +121,48 @@ def test_what_every_reader_reads_alike_is_not_refused(params: object) -> None:
     frames.check_unambiguous(json.dumps({"id": 1, "method": "m", "params": params}).encode())
 
 
+CALL = b'{"id":1,"method":"tools/call","params":{"name":"read","arguments":{"a":1},"_meta":{}%b}%b}'
+
+
+@pytest.mark.parametrize(
+    ("params", "top", "name", "meant"),
+    [
+        (b',"Name":"wipe"', b"", "Name", "name"),
+        (b',"ARGUMENTS":{}', b"", "ARGUMENTS", "arguments"),
+        ((',"argument\u017f":{}').encode(), b"", "argument\\\\u017f", "arguments"),  # U+017F folds to s, also in Go
+        (b',"n\\u0041me":"wipe"', b"", "nAme", "name"),
+        (b',"_Meta":{}', b"", "_Meta", "_meta"),
+        (b',"URI":"x"', b"", "URI", "uri"),
+        (b"", b',"Method":"ping"', "Method", "method"),
+        (b"", b',"Params":{"name":"wipe"}', "Params", "params"),
+        (b"", b',"ID":2', "ID", "id"),
+    ],
+)
+def test_a_name_that_some_servers_take_for_another_is_refused(params: bytes, top: bytes, name: str, meant: str) -> None:
+    with pytest.raises(frames.BadFrame, match=f"'{name}' would be read as '{meant}'") as caught:
+        frames.check_unambiguous(CALL % (params, top))
+    assert caught.value.code == -32600
+
+
+@pytest.mark.parametrize("method", ["tools/call", "prompts/get", "resources/read"])
+def test_the_other_spelling_is_refused_also_alone(method: str) -> None:
+    """The rules would judge a call of nothing, and the server carry out another."""
+    with pytest.raises(frames.BadFrame, match="'Name' would be read as 'name'"):
+        frames.check_unambiguous(b'{"id":1,"method":"%b","params":{"Name":"wipe"}}' % method.encode())
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"id":1,"method":"tools/call","params":{"name":"a","arguments":{"Name":1,"name":2,"params":{"URI":1}}}}',
+        b'{"id":1,"method":"tools/call","params":{"name":"a","_meta":{"Name":1,"ID":2,"id":3}}}',
+        b'{"id":1,"method":"vendor/thing","params":{"Name":"a","URI":"b","name":"c"}}',
+    ],
+)
+def test_case_is_the_callers_in_arguments_and_the_servers_in_methods_that_we_do_not_know(raw: bytes) -> None:
+    frames.check_unambiguous(raw)
+
+
 def test_numbers_of_any_size_are_no_ambiguity() -> None:
     frames.check_unambiguous(b'{"id":%b,"method":"m","params":{"a":1e999,"b":"\\ud800"}}' % (b"1" * 5000))
 
