@@ -25,15 +25,39 @@ ADMINISTRATOR = 0
 """The uid that must own the file and its directory; tests, which may not be root, replace it."""
 
 
+REST = 1.0
+"""Seconds without a change after which a file counts as saved, as far as its own time tells."""
+
+
 class UntrustedError(Exception):
-    """Somebody other than the administrator could have written the managed file."""
+    """The managed file is not, or not for sure, what the administrator wrote."""
+
+
+def in_flux(place: Path, now: float, *, known: bool) -> bool:
+    """Whether the managed file may be half saved: written, or taken away, less than `REST` before `now`.
+
+    An editor that writes in place, or moves the old file away first, leaves a moment with fewer rules or none; a
+    file cut between two rules is valid TOML. `now`: epoch seconds; `known`: it was there at the last look. A time
+    to come proves nothing and is taken as rest, else a wrong clock would stop everything.
+    """
+    try:
+        facts = os.stat(place)
+    except OSError:
+        try:
+            changed = os.stat(place.parent).st_mtime if known else 0.0  # the removal
+        except OSError:
+            return False
+    else:
+        changed = facts.st_mtime
+    return 0 <= now - changed < REST
 
 
 def read(place: Path) -> bytes | None:
     """The managed file's content, or None where there is none.
 
-    Raises UntrustedError if its owner or its permissions leave room for anybody else, and OSError
-    where it is there but cannot be read: then the company's rules are unknown, so nothing may run.
+    Raises UntrustedError if its owner or its permissions leave room for anybody else or it is empty, as a file is
+    that is being written, and OSError where it is there but cannot be read: then the company's rules are unknown,
+    so nothing may run.
     """
     try:
         descriptor = os.open(place, os.O_RDONLY | getattr(os, "O_BINARY", 0))
@@ -49,7 +73,10 @@ def read(place: Path) -> bytes | None:
         else:
             _judge(str(place), os.fstat(descriptor))  # the open file, so that it cannot be swapped in between
             _judge(str(place.parent), place.parent.stat())
-        return file.read(MAX_BYTES + 1)
+        content = file.read(MAX_BYTES + 1)
+    if not content.strip():
+        raise UntrustedError(f"{place} is empty. To have no rules, remove it or leave `version = 1` in it")
+    return content
 
 
 def _judge(path: str, facts: os.stat_result) -> None:

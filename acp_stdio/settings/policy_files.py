@@ -1,6 +1,7 @@
 """The rules as they stand now: two looks at the file system a call, a reading only after a change."""
 
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,8 @@ class PolicyFiles:
         """
         seen = (_signature(managed.PLACE), _signature(self._user))
         if seen != self._seen:
+            if managed.in_flux(managed.PLACE, time.time(), known=self._seen[:1] not in ((), (_NOTHING,))):
+                raise _half_saved()  # and not remembered: the next call looks again
             self._read()
             self._seen = seen  # older than what was read or equal to it: a write in between is seen next time
         if self._failure is not None:
@@ -54,6 +57,15 @@ class PolicyFiles:
             self._failure = Failure(failure.reason, said, "Correct the file, or show this to who manages it.")
         else:
             self._policy, self._failure = policy, None
+
+
+def _half_saved() -> Failure:
+    return Failure(
+        "configuration_invalid",
+        f"The rules about calls cannot be read, so nothing passes. {managed.PLACE} was changed less than a second "
+        f"ago and may be half saved.",
+        "Try again in a second.",
+    )
 
 
 def _signature(path: Path) -> _Signature:

@@ -43,7 +43,13 @@ def rules(stage: Stage, text: str, *, by_admin: bool = False) -> None:
     draft = path.with_suffix(".new")
     draft.write_text(text)
     draft.chmod(0o644)
+    rested(draft)
     os.replace(draft, path)
+
+
+def rested(path: Path) -> None:
+    """Makes it look as if nobody had changed it for a while."""
+    os.utime(path, (1_700_000_000, 1_700_000_000))
 
 
 def decisions(stage: Stage) -> list[tuple[str, Any, Any]]:
@@ -126,6 +132,7 @@ def test_rules_that_cannot_be_read_let_nothing_pass(stage: Stage, text: str, by_
         listed = await stage.read()
         assert (listed["error"]["code"], reason_of(listed)) == (4500, "configuration_invalid")
         path.unlink()
+        rested(path.parent)
         stage.call("report")
         await stage.until(lambda: len(stage.connector.sent) == 2)
 
@@ -138,9 +145,55 @@ def test_rules_of_the_administrator_that_others_could_have_written_let_nothing_p
         rules(stage, DENY, by_admin=True)
         managed.PLACE.chmod(0o666)
         stage.call("report")
-        assert reason_of(await stage.read()) == "configuration_invalid"
+        refused = await stage.read()
+        assert reason_of(refused) == "configuration_invalid"
+        assert "may be written by others" in text_of(refused)
         managed.PLACE.chmod(0o644)
         stage.call("report")
+        await stage.until(lambda: stage.connector.sent)
+
+    play(stage, act)
+
+
+def truncated() -> None:
+    managed.PLACE.write_text("", encoding="utf-8")
+    rested(managed.PLACE)
+
+
+def cut_between_two_rules() -> None:
+    managed.PLACE.write_text("version = 1\n", encoding="utf-8")
+
+
+def moved_away() -> None:
+    managed.PLACE.rename(managed.PLACE.with_suffix(".toml~"))
+
+
+@pytest.mark.parametrize(
+    ("moment", "words"),
+    [(truncated, "is empty"), (cut_between_two_rules, "may be half saved"), (moved_away, "may be half saved")],
+)
+def test_no_call_slips_through_while_the_administrator_saves(
+    stage: Stage, moment: Callable[[], None], words: str
+) -> None:
+    async def act() -> None:
+        stage.give(stage.token())
+        rules(stage, DENY, by_admin=True)
+        stage.call("delete_all")
+        assert reason_of(await stage.read()) == "denied"
+        moment()
+        for _ in range(2):
+            stage.call("delete_all")
+            refused = await stage.read()
+            assert reason_of(refused) == "configuration_invalid"
+            assert text_of(refused).startswith("Nothing was sent.")
+            assert words in text_of(refused)
+        rules(stage, DENY + DENY.replace("no-deletes", "more"), by_admin=True)
+        stage.call("delete_all")
+        assert reason_of(await stage.read()) == "denied"
+        assert stage.connector.sent == []
+        managed.PLACE.unlink()
+        rested(managed.PLACE.parent)
+        stage.call("delete_all")
         await stage.until(lambda: stage.connector.sent)
 
     play(stage, act)

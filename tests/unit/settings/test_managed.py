@@ -98,6 +98,28 @@ def test_a_managed_file_that_cannot_be_read_stops_everything(tmp_path: Path, pla
         load(environ=user(tmp_path, EXAMPLE))
 
 
+@pytest.mark.parametrize("text", ["", "\n \n"])
+def test_a_managed_file_that_is_empty_stops_everything(tmp_path: Path, place: Path, text: str) -> None:
+    """An editor that writes in place empties it first; whoever wants no rules says so."""
+    manage(place, text)
+    with pytest.raises(Failure, match=r"is empty. To have no rules, remove it or leave `version = 1` in it"):
+        load(environ=user(tmp_path, EXAMPLE))
+    manage(place, "version = 1\n")
+    assert load(environ={"ACP_STDIO_HOME": str(tmp_path)}).policy is None
+
+
+@pytest.mark.parametrize(("age", "flux"), [(0.0, True), (0.99, True), (1.0, False), (60.0, False), (-5.0, False)])
+def test_a_managed_file_counts_as_saved_a_second_after_its_last_change(place: Path, age: float, flux: bool) -> None:
+    at = 1_700_000_000.0
+    assert not managed.in_flux(place.parent / "none" / "config.toml", at, known=True), "its directory went long ago"
+    os.utime(place.parent, (at, at))
+    assert managed.in_flux(place, at + age, known=True) is flux, "taken away"
+    assert not managed.in_flux(place, at + age, known=False), "it was never there"
+    manage(place, EXAMPLE)
+    os.utime(place, (at, at))
+    assert managed.in_flux(place, at + age, known=False) is flux
+
+
 def test_a_mistake_in_the_managed_file_is_told_with_its_line(tmp_path: Path, place: Path) -> None:
     manage(place, "[identity]\nisuer = 'https://company.example'\n")
     with pytest.raises(Failure) as caught:
