@@ -42,7 +42,7 @@ def ocsf(record: dict[str, Any]) -> dict[str, Any]:
         "type_uid": 600399,
         "type_name": "API Activity: Other",
         "severity_id": 1 if status_id == 1 else 2,
-        "time": _millis(record["time"]),
+        "time": millis(record["time"]),
         "status_id": status_id,
         "status": status,
         "status_code": outcome,
@@ -113,5 +113,6 @@ def _kept(**members: Any) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value not in (None, "")}
 
 
-def _millis(time: str) -> int:
+def millis(time: str) -> int:
+    """A record's time in epoch milliseconds. Raises `ValueError`."""
     return round(datetime.fromisoformat(time).timestamp() * 1000)

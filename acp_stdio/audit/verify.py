@@ -12,6 +12,7 @@ from typing import Any, Final
 from acp_stdio.audit import chain, lines
 from acp_stdio.audit.checkpoint import EVENT, KIND, Stand, stands_of, unsigned_payload
 from acp_stdio.audit.folder import Folder
+from acp_stdio.audit.forms import millis
 from acp_stdio.audit.settle import INTENT, OUTCOME
 from acp_stdio.vault.device_key import verified
 from acp_stdio.vault.lock import FileLock
@@ -43,7 +44,9 @@ class Report:
     chains: int = 0
     records: int = 0
     removed: int = 0
-    """Chains that `retention` took away."""
+    """Chains that the index says `retention` took away."""
+    removed_after: float | None = None
+    """Seconds between a chain's end and its removal, the least of all; whoever can write here can write that, too."""
     checkpoints: int = 0
     signed_at: str = ""
     """Time of the newest checkpoint."""
@@ -82,6 +85,7 @@ def verify(
     """
     report = Report()
     files = folder.chains()  # before the index: a chain that is opened meanwhile is in it then
+    running = set(folder.unsettled())  # before their records: an outcome may follow after we have read them
     index = _read_index(folder, report)
     _read_checkpoints(index, public, report)
     for number, anchor in enumerate(anchors or (), 1):
@@ -98,7 +102,8 @@ def verify(
             report.findings.append(
                 Finding(f"{name}.jsonl", 0, f"it is gone{count}, and nothing says that it was removed")
             )
-    _account(folder, index, intents, outcomes, report)
+    _account(index, running, intents, outcomes, report)
+    _read_removals(index, report)
     report.chains, report.removed = len(files), len(index.removed)
     return report
 
@@ -241,25 +246,39 @@ def _hash_before(index: _Index, opened: dict[str, Any]) -> str:
 
 
 def _account(
-    folder: Folder,
     index: _Index,
+    running: set[str],
     intents: dict[str, tuple[str, int]],
     outcomes: dict[str, tuple[str, int]],
     report: Report,
 ) -> None:
-    """Each intent has one outcome, but for those of processes that run or were not settled yet."""
-    open_ended = folder.unsettled()
-    whole = not index.removed and not report.findings
+    """Each intent has one outcome, but for those of chains that are written or were not settled when we began.
+
+    An outcome is never older than its intent, so `retention` can take an intent alone, and an outcome never.
+    """
+    handed_on = {call: entry["chain"] for entry in index.opened.values() for call in entry.get("owes", ())}
+    whole = not report.findings
     for call, (file, number) in intents.items():
-        if call not in outcomes:
-            if open_ended:
-                report.unsettled += 1
-            elif whole:
-                report.findings.append(Finding(file, number, f"call {call} has no outcome"))
-    if whole:
+        if call in outcomes:
+            continue
+        if handed_on.get(call, file.removesuffix(".jsonl")) in running:
+            report.unsettled += 1
+        elif whole:
+            report.findings.append(Finding(file, number, f"call {call} has no outcome"))
+    if whole and not index.removed:
         for call, (file, number) in outcomes.items():
             if call not in intents:
                 report.findings.append(Finding(file, number, f"call {call} has an outcome and no intent"))
+
+
+def _read_removals(index: _Index, report: Report) -> None:
+    for name, entry in index.removed.items():
+        closed = index.closed.get(name)
+        if closed is None or (closed["records"], closed["head"]) != (entry.get("records"), entry.get("head")):
+            report.findings.append(Finding("chains.log", entry["seq"], f"{name} was removed, and had not ended so"))
+            continue
+        after = (millis(entry["time"]) - millis(closed["time"])) / 1000
+        report.removed_after = after if report.removed_after is None else min(after, report.removed_after)
 
 
 def _is_written(folder: Folder, name: str) -> bool:

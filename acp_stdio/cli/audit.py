@@ -220,8 +220,11 @@ def _verdict(folder: Folder, report: Report) -> str:
         lines = [f"The trail in {folder.path} is NOT as it was written:", *lines]
     else:
         lines = [f"The trail in {folder.path} is whole: {report.records} records in {report.chains} files."]
-    if report.removed:
-        lines.append(f"{report.removed} files were removed when they were older than the configured retention.")
+    if report.removed_after is not None:
+        days = report.removed_after / 86_400
+        lines.append(
+            f"{report.removed} files were removed after their time, the soonest {days:.1f} days after its end."
+        )
     if report.unsettled:
         lines.append(f"{report.unsettled} calls have no outcome yet: they run, or the next start writes `unknown`.")
     if report.checkpoints:
@@ -240,6 +243,7 @@ def _as_json(report: Report) -> dict[str, Any]:
         "files": report.chains,
         "records": report.records,
         "removed_files": report.removed,
+        "removed_youngest_seconds": report.removed_after,
         "unsettled_calls": report.unsettled,
         "checkpoints": report.checkpoints,
         "signed_at": report.signed_at or None,

@@ -1,7 +1,9 @@
 """`verify` names the first bad record for every kind of tampering, and finds nothing where there is nothing."""
 
 import json
+import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +12,10 @@ import pytest
 from acp_stdio.audit import chain
 from acp_stdio.audit.checkpoint import sign
 from acp_stdio.audit.folder import Folder
+from acp_stdio.audit.forms import millis
+from acp_stdio.audit.index import Index
 from acp_stdio.audit.record import Record, event_record
+from acp_stdio.audit.retention import remove_old
 from acp_stdio.audit.trail import Trail
 from acp_stdio.audit.verify import Report, verify
 from acp_stdio.vault.device_key import DeviceKey, device_key
@@ -201,13 +206,65 @@ def test_what_the_owner_can_forge_shows_against_a_checkpoint_that_was_kept_elsew
     assert found(audit, key, ["nonsense"]) == [("anchor 1", 0)]
 
 
-def test_two_outcomes_or_an_intent_without_one_are_found(tmp_path: Path, key: DeviceKey) -> None:
+def test_a_second_outcome_is_found(tmp_path: Path, key: DeviceKey) -> None:
     audit = tmp_path / "audit"
     trail = Trail(audit)
     for record in (intent("a"), outcome("a"), outcome("a")):
         trail.append(record)
     trail.close()
     assert found(audit, key) == [("chain 1", 4)]
+
+
+def test_an_intent_without_an_outcome_is_found_whoever_else_runs_and_whatever_was_removed(
+    tmp_path: Path, key: DeviceKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit = tmp_path / "audit"
+    old = a_process(audit, "a")
+    os.utime(Folder(audit).file(old), (1.0, 1.0))
+    assert remove_old(Folder(audit), 60.0) == 1
+    careless = Trail(audit)
+    careless.append(intent("b"))
+    monkeypatch.setattr(careless, "_open", {})  # as if its writer had forgotten that it owes one
+    careless.close()
+    with Trail(audit) as living:
+        living.append(intent("c"))
+        report = verify(Folder(audit), key.public)
+        living.append(outcome("c"))
+    assert [(each.record, each.why) for each in report.findings] == [(2, "call b has no outcome")]
+    assert report.unsettled == 1
+
+
+def test_a_call_that_was_handed_on_to_the_next_file_is_not_missed(
+    tmp_path: Path, key: DeviceKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit = tmp_path / "audit"
+    with monkeypatch.context() as patched:
+        patched.setattr("acp_stdio.audit.trail.FULL", 1)
+        living = Trail(audit)
+        living.append(intent("a"))
+        living.append(intent("b"))
+    assert len(Folder(audit).chains()) > 1
+    report = verify(Folder(audit), key.public)
+    assert (report.findings, report.unsettled) == ([], 2)
+    for call in "ab":
+        living.append(outcome(call))
+    living.close()
+    assert found(audit, key) == []
+
+
+def test_what_was_removed_is_told_with_its_age_and_only_what_had_ended_may_go(audit: Path, key: DeviceKey) -> None:
+    """Whoever can write here can also write that `retention` took a file: then it shows how young that was."""
+    gone, kept = Folder(audit).chains()
+    (ending,) = (each for each in Index(Folder(audit)).entries(gone) if each["event"] == "closed")
+    about = {name: ending[name] for name in ("chain", "records", "head", "bytes")}
+    with Index(Folder(audit)).held() as index:
+        index.add("removed", millis(ending["time"]) / 1000 + 90.0, **about, why="retention")
+    Folder(audit).file(gone).unlink()
+    report = verify(Folder(audit), key.public)
+    assert (report.findings, report.removed, report.removed_after) == ([], 1, 90.0)
+    with Index(Folder(audit)).held() as index:
+        index.add("removed", time.time(), **{**about, "chain": kept, "records": 2}, why="retention")
+    assert found(audit, key) == [("chains.log", 8)]
 
 
 def test_progress_is_told_and_an_empty_folder_is_whole(audit: Path, key: DeviceKey, tmp_path: Path) -> None:
