@@ -70,12 +70,9 @@ class Arguments:
     def _load(self) -> bytes:
         assert self._key_file is not None
         try:
-            try:
+            with contextlib.suppress(Unfit):
                 return read_key(self._key_file)
-            except Unfit:
-                if self._key_file.exists():
-                    raise
-            _make(self._key_file)
+            _make(self._key_file)  # unless there is one: another process may have made it since, or it is damaged
             return read_key(self._key_file)
         except (Unfit, OSError) as e:
             raise Failure(

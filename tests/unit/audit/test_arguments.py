@@ -10,6 +10,7 @@ import pytest
 
 from acp_stdio.audit.arguments import Arguments
 from acp_stdio.errors import Failure
+from acp_stdio.vault.private_file import Unfit, read_key
 
 PARAMS = b'{"name":"pay","arguments":{"to":"Robert","amount":1000.0},"_meta":{"progressToken":1}}'
 
@@ -45,6 +46,27 @@ def test_all_who_make_the_key_at_once_have_the_same(key_file: Path) -> None:
         told = [many.submit(Arguments("digest", key_file).about, PARAMS, 1) for _ in range(8)]
     assert len({each.result()["digest"] for each in told}) == 1
     assert os.listdir(key_file.parent) == [key_file.name]
+
+
+def test_a_key_that_another_makes_while_we_look_for_it_is_taken(
+    key_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[bytes | None] = []
+
+    def look(path: Path) -> bytes:
+        try:
+            looks.append(read_key(path))
+        except Unfit:
+            looks.append(None)
+            monkeypatch.undo()
+            Arguments("digest", key_file).about(PARAMS, 87)
+            raise
+        return looks[-1] or b""
+
+    monkeypatch.setattr("acp_stdio.audit.arguments.read_key", look)
+    mine = Arguments("digest", key_file).about(PARAMS, 87)
+    assert looks == [None]
+    assert mine == Arguments("digest", key_file).about(PARAMS, 87)
 
 
 def test_none_is_a_size_and_full_the_values_in_one_spelling(key_file: Path) -> None:
