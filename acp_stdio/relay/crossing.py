@@ -51,11 +51,11 @@ class Crossing(Desk):
         """`hello`: the host's `initialize`; `greeted`: it has its answer."""
         from acp_stdio.relay.bridge.legacy_host import LegacyHostBridge
 
-        ready, waiting = self._session.host_ready, self._let_go()
+        ready, (commands, waiting) = self._session.host_ready, self._let_go()
         self.crossed, self.modern, self._session = True, True, LegacySession(jitter=self._jitter)
         self._forget_no_modern()
         bridge = LegacyHostBridge(self._whole, self._mint)
-        commands: list[Command] = [HandOver(bridge)]
+        commands.append(HandOver(bridge))
         if greeted:
             bridge.was_greeted(frames.parse(hello), ready=ready)
             commands += bridge.reach_out(now)
@@ -70,10 +70,10 @@ class Crossing(Desk):
         commands: list[Command] = []
         for row in self._doubted():
             commands += self._settled(row, "error", "era_mismatch", 0)
-        waiting = self._let_go()
+        settled, waiting = self._let_go()
         self.crossed, self.modern, self._session = True, False, LegacySession(jitter=self._jitter)
         bridge = ModernHostBridge(self._whole, self._mint)
-        commands.append(HandOver(bridge))
+        commands += [*settled, HandOver(bridge)]
         for frame in [*(frames.parse(raw) for raw in waiting), *frames_]:
             commands += bridge.host_sent(frame, now)
         return commands
@@ -83,12 +83,15 @@ class Crossing(Desk):
         if self._catalogue.get(DISCOVER) == NO_ERA:
             del self._catalogue[DISCOVER]
 
-    def _let_go(self) -> list[bytes]:
-        """The host's requests that wait here, which are nobody's from now on."""
+    def _let_go(self) -> tuple[list[Command], list[bytes]]:
+        """The host's requests that wait here, which are nobody's from now on. Those that were sent once are over."""
+        commands: list[Command] = []
         waiting = [row for row in self._rows.values() if row.phase is Phase.HELD and self._waits(row)]
         for row in waiting:
+            if row.retried or row.repeats:
+                commands += self._settled(row, "error", "era_mismatch", 0)
             self._drop(row)
-        return [row.raw for row in waiting]
+        return commands, [row.raw for row in waiting]
 
     # -- doubt: a modern request that was refused as a legacy server refuses -------------------------------
 

@@ -483,6 +483,18 @@ def test_after_a_sign_in_the_host_reads_the_tools_again_and_is_told_of_changes()
     assert "subscriptions/listen" in [frame["method"] for frame in posts(done)]
 
 
+def test_a_call_that_lost_its_session_to_a_server_that_became_modern_has_one_outcome_for_each_intent() -> None:
+    book = Playbook()
+    book.open_session()
+    (first,) = only(book.host(id=1, method="tools/call", params={"name": "pay"}), Post)
+    (hello_again,) = only(book.ended(first.call, 404), Post)
+    error = {"code": -32022, "message": "no", "data": {"supported": ["2026-07-28"]}}
+    done = book.upstream(hello_again.call, id=0, error=error)
+    (again,) = [post for post in only(done, Post) if post.record is not None]
+    assert [(settle.call, settle.reason) for settle in only(done, Settle)] == [(first.call, "era_mismatch")]
+    assert again.call != first.call
+
+
 def test_progress_and_log_lines_pass_as_they_came() -> None:
     book = bridged()
     number, _ = call(book)
