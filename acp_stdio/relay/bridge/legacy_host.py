@@ -1,9 +1,12 @@
 """A host of the legacy era (MCP up to 2025-11-25) before an upstream of the modern one (2026-07-28)."""
 
+from collections.abc import Callable
 from typing import Final
 
 from msgspec import Raw
 
+from acp_stdio.errors import Failure
+from acp_stdio.relay import answers as words
 from acp_stdio.relay import handshake
 from acp_stdio.relay.bridge import capabilities, problems, results
 from acp_stdio.relay.bridge.base import INVALID_PARAMS, Asked, Bridge, Mint
@@ -34,9 +37,9 @@ class LegacyHostBridge(Bridge):
         self._server: Raw | None = None
         """The upstream's capabilities, once they are known."""
         self._ready = False
-        self._questions = Questions(self, inner.upstream, inner.call_timeout)
+        self._questions = Questions(self, inner.upstream, inner.call_timeout, self._abandon)
         self._listening = Listening(self, self._dress)
-        self._tasks = Tasks(self, self._dress, self._ask, self._answered)
+        self._tasks = Tasks(self, self._dress, self._ask, self._answered, self._abandon)
 
     @property
     def batches(self) -> bool:
@@ -108,8 +111,10 @@ class LegacyHostBridge(Bridge):
 
     def _give_up(self, asked: Asked, now: float) -> list[Command]:
         del self.asked[asked.key]
-        told = [*self._questions.forget(asked), *self._tasks.forget(asked, now)]
-        return [*told, *(self.take_back(asked.wire, now) if asked.wire else [])]
+        return [*self._abandon(asked, now), *(self.take_back(asked.wire, now) if asked.wire else [])]
+
+    def _abandon(self, asked: Asked, now: float) -> list[Command]:
+        return [*self._questions.forget(asked), *self._tasks.forget(asked, now)]
 
     # -- handshake ----------------------------------------------------------------------------------
 
@@ -145,6 +150,14 @@ class LegacyHostBridge(Bridge):
         if self._ready and self._server is None:
             return [*told, *super().signed_in(now), *self.reach_out(now)]
         return [*told, *super().signed_in(now), *self._listening.open(now)]
+
+    def signed_out(self, failure: Failure, now: float, left: Callable[[int], bool] = lambda _: True) -> list[Command]:
+        """The sign-in ended. What is between two rounds ends too: the next round would go in the next person's name."""
+        commands = super().signed_out(failure, now, left)
+        for asked in [one for one in self.asked.values() if one.method in methods.ASKING and not one.wire]:
+            self._tasks.drop(asked)
+            commands += [*self._questions.forget(asked), *self.fail(asked, failure, words.PERHAPS_DONE)]
+        return commands
 
     # -- requests and their rounds --------------------------------------------------------------------
 
@@ -201,4 +214,6 @@ class LegacyHostBridge(Bridge):
         meta = members(members(frame.params).get("_meta"))
         if frame.method == methods.ACKNOWLEDGED or methods.META_SUBSCRIPTION in meta:
             return self._listening.told(frame, now)
+        if frame.method == methods.CANCELLED:  # of a subscription; a modern server has asked nothing of the host
+            return []
         return [ToHost(frame.raw)]

@@ -10,6 +10,7 @@ from typing import Final
 
 from msgspec import Raw
 
+from acp_stdio.errors import Failure
 from acp_stdio.relay.bridge import envelope
 from acp_stdio.relay.bridge.base import INVALID_PARAMS, Asked, Bridge, notification
 from acp_stdio.relay.bridge.envelope import Envelope
@@ -71,7 +72,10 @@ class Listening:
         opening = self._bridge.post(
             stream.wire, methods.LISTEN, params, now, lambda frame, later: self._ended(stream, frame, later)
         )
-        return [*commands, *opening]
+        if not stream.waiting:
+            return [*commands, *opening]
+        late = self._bridge.later(self._bridge.inner.call_timeout, now, lambda _: self._too_late(stream))
+        return [*commands, *opening, *late]
 
     def subscribe(self, asked: Asked, now: float) -> list[Command]:
         """`resources/subscribe`: answered once the server has said that it will tell."""
@@ -112,6 +116,16 @@ class Listening:
                 self._uris.pop(uri, None)
                 told += self._bridge.refuse(asked, INVALID_PARAMS, "the server does not tell of its changes")
         stream.waiting = []
+        return told
+
+    def _too_late(self, stream: _Stream) -> list[Command]:
+        """The server has opened the stream and not said what it will tell of."""
+        waiting, stream.waiting = stream.waiting, []
+        upstream, told = self._bridge.inner.upstream, list[Command]()
+        for asked in waiting:
+            self._uris.pop(text(asked.params.get("uri")), None)
+            why = Failure("timeout", f"{upstream} did not say that it will tell of changes.", "Ask again.")
+            told += self._bridge.fail(asked, why)
         return told
 
     def _switch(self, stream: _Stream | None, now: float) -> list[Command]:

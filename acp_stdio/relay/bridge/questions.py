@@ -19,12 +19,16 @@ from acp_stdio.wire.members import encoded, joined, members, text
 
 MAX_ROUNDS: Final = 10
 """How often one request may be answered with questions; the MCP SDK's clients stop there too."""
+MAX_AT_ONCE: Final = 32
+"""Questions in one of these answers. A person answers a few."""
 PAUSES: Final = (0.0, 1.0, 2.0, 4.0, 8.0)
 """Seconds before a request is repeated with nothing new to say, by how often in a row; the last one from then on."""
 
 Answers = dict[str, Raw]
 Go = Callable[[Answers, float], list[Command]]
 """What is to be done once every question has its answer."""
+Abandon = Callable[[Asked, float], list[Command]]
+"""Ends whatever goes on for a request that the host is to wait for no longer."""
 
 _ACCEPTED: Final = encoded({"action": "accept"})
 _CANCELLED: Final = encoded({"action": "cancel"})
@@ -67,9 +71,10 @@ class _Course:
 class Questions:
     """Asks the host; one round for each request at a time."""
 
-    def __init__(self, bridge: Bridge, upstream: str, patience: float) -> None:
+    def __init__(self, bridge: Bridge, upstream: str, patience: float, abandon: Abandon) -> None:
         """`patience`: seconds that the host has for a round, and a page that is to be opened."""
         self._bridge = bridge
+        self._abandon = abandon
         self._upstream = upstream
         self._patience = patience
         self._questions: dict[bytes, Question] = {}
@@ -80,11 +85,15 @@ class Questions:
         """Puts the questions to the host; `go` gets the answers, at once where nothing has to be asked."""
         round, course = Round(asked, go), self._courses.setdefault(asked, _Course())
         asking: list[tuple[Question, Raw | None]] = []
-        for key, raw in members(requests).items():
+        questions = members(requests)
+        if len(questions) > MAX_AT_ONCE:
+            return self._fail(asked, f"asked {len(questions)} questions at once", now)
+        for key, raw in questions.items():
             question = members(raw)
             method, params = text(question.get("method")), question.get("params")
             if not capabilities.allows(asked.capabilities, method, params):
-                return self._fail(asked, f"asked for {method or 'something'}, which this application does not offer")
+                what = f"asked for {method or 'something'}, which this application does not offer"
+                return self._fail(asked, what, now)
             url = text(members(params).get("url")) if method == methods.ELICIT else ""
             if url in course.pages:  # the page is open: the person is not asked twice, and the server looks again
                 round.answers[key] = _ACCEPTED
@@ -95,9 +104,9 @@ class Questions:
         course.repeats = 0
         asked.rounds += 1
         if asked.rounds > MAX_ROUNDS:
-            return self._fail(asked, f"asked more than {MAX_ROUNDS} times")
+            return self._fail(asked, f"asked more than {MAX_ROUNDS} times", now)
         told: list[Command] = [self._question(question, params, version) for question, params in asking]
-        return [*told, *self._bridge.later(self._patience, now, lambda later: self._too_late(round))]
+        return [*told, *self._bridge.later(self._patience, now, lambda later: self._too_late(round, later))]
 
     def _question(self, question: Question, params: Raw | None, version: str) -> ToHost:
         self._last += 1
@@ -127,9 +136,8 @@ class Questions:
             round.answers[question.key] = _CANCELLED
         else:
             why = text(members(frame.error).get("message"))
-            return self._fail(
-                round.asked, f"asked for {question.method}, and this application refused it{f': {why}' if why else ''}"
-            )
+            what = f"asked for {question.method}, and this application refused it{f': {why}' if why else ''}"
+            return self._fail(round.asked, what, now)
         if round.open:
             return []
         round.over = True
@@ -140,14 +148,14 @@ class Questions:
         pause = PAUSES[min(course.repeats, len(PAUSES) - 1)]
         course.repeats += 1
         if now + pause - round.asked.since > self._patience:
-            return self._too_late(round)
+            return self._too_late(round, now)
         if not pause:
             return round.go(round.answers, now)
         return self._bridge.later(
             pause, now, lambda later: round.go(round.answers, later) if round.asked in self._courses else []
         )
 
-    def _too_late(self, round: Round) -> list[Command]:
+    def _too_late(self, round: Round, now: float) -> list[Command]:
         if round.over or round.asked not in self._courses:
             return []
         why = Failure(
@@ -155,11 +163,11 @@ class Questions:
             f"What {self._upstream} asked for did not come within {self._patience:.0f} s.",
             "Ask again.",
         )
-        return [*self.forget(round.asked), *self._bridge.fail(round.asked, why)]
+        return [*self._abandon(round.asked, now), *self._bridge.fail(round.asked, why)]
 
-    def _fail(self, asked: Asked, what: str) -> list[Command]:
+    def _fail(self, asked: Asked, what: str, now: float) -> list[Command]:
         why = Failure("denied", f"{self._upstream} {what}.", "Use an application that does.")
-        return [*self.forget(asked), *self._bridge.fail(asked, why)]
+        return [*self._abandon(asked, now), *self._bridge.fail(asked, why)]
 
     def finished(self, asked: Asked) -> list[Command]:
         """The request has its answer: so the pages of it are done with."""

@@ -9,10 +9,13 @@ from typing import Final
 
 from msgspec import Raw
 
+from acp_stdio.errors import Failure
+from acp_stdio.relay import answers as words
 from acp_stdio.relay.bridge.base import Asked, Bridge, Then
 from acp_stdio.relay.bridge.envelope import Envelope
-from acp_stdio.relay.bridge.questions import Answers
+from acp_stdio.relay.bridge.questions import Abandon, Answers
 from acp_stdio.relay.commands import Command
+from acp_stdio.relay.timing import LONGEST as LONGEST_CALL
 from acp_stdio.wire.frames import Frame
 from acp_stdio.wire.members import encoded, joined, members, text
 
@@ -40,12 +43,14 @@ class Tasks:
         dress: Callable[[Asked], Envelope],
         ask: Ask,
         done: Callable[[Asked, Frame, float], list[Command]],
+        abandon: Abandon,
     ) -> None:
         """`done` gets the final answer as a frame; `ask` puts the task's questions to the host."""
         self._bridge = bridge
         self._dress = dress
         self._ask = ask
         self._done = done
+        self._abandon = abandon
         self._tasks: dict[Asked, _Task] = {}
 
     def begin(self, asked: Asked, created: Raw, now: float) -> list[Command]:
@@ -64,7 +69,15 @@ class Tasks:
             return []
         return self._request(asked, "tasks/cancel", {"taskId": task.id}, now, lambda _frame, _now: [])
 
+    def drop(self, asked: Asked) -> None:
+        """The task was another person's; it is not ours to look at or cancel any more."""
+        self._tasks.pop(asked, None)
+
     def _next_look(self, asked: Asked, found: dict[str, Raw], now: float) -> list[Command]:
+        if now - asked.since >= LONGEST_CALL:
+            what = f"{self._bridge.inner.upstream} was not done within {LONGEST_CALL / 60:.0f} minutes."
+            why = Failure("timeout", what, "Ask again, or for less at once.")
+            return [*self._abandon(asked, now), *self._bridge.fail(asked, why, words.PERHAPS_DONE)]
         try:
             seconds = min(max(int(bytes(found["pollIntervalMs"])) / 1000, SHORTEST), LONGEST)
         except (KeyError, ValueError):

@@ -8,7 +8,7 @@ import pytest
 from acp_stdio.catalogue.model import DISCOVER, NO_ERA, Catalogue
 from acp_stdio.relay.bridge.legacy_host import LegacyHostBridge
 from acp_stdio.relay.commands import Abort, Command, Post, Settle, ToHost
-from tests.kit.playbook import SERVER_INFO, Playbook, hello, kinds, only, posts, told
+from tests.kit.playbook import SERVER_INFO, SIGNED_OUT, Playbook, hello, kinds, only, posts, told
 
 PREFIX = "io.modelcontextprotocol/"
 EVERYTHING: dict[str, Any] = {"elicitation": {"form": {}, "url": {}}, "sampling": {}, "roots": {"listChanged": True}}
@@ -391,6 +391,14 @@ def test_a_question_that_nobody_answers_ends_and_is_taken_back() -> None:
     assert book.host(id=question["id"], result={"action": "accept"}) == []
 
 
+def test_a_server_that_asks_too_much_at_once_is_told_so() -> None:
+    book = bridged()
+    questions = {f"q{number}": FORM for number in range(1000)}
+    (refusal,) = told(answer(book, call(book, 9), result={**asks(), "inputRequests": questions}))
+    assert refusal["id"] == 9
+    assert "1000 questions at once" in json.dumps(refusal)
+
+
 def test_a_call_that_is_cancelled_takes_its_question_with_it() -> None:
     book = bridged()
     (question,) = told(answer(book, call(book, 3), result=asks(who=FORM)))
@@ -455,6 +463,13 @@ def test_a_subscription_that_the_server_does_not_honour_is_refused() -> None:
     assert told(acknowledge(book, new, toolsListChanged=True))[0]["error"]["code"] == -32602
 
 
+def test_a_subscription_that_the_server_says_nothing_about_is_not_waited_for_without_end() -> None:
+    book = bridged()
+    book.host(id=1, method="resources/subscribe", params={"uri": "a:1"})
+    (refusal,) = told(book.after(231))
+    assert (refusal["id"], "error" in refusal) == (1, True)
+
+
 def test_a_stream_that_breaks_is_opened_again_later_and_later() -> None:
     book = bridged()
     stream = listened(book)
@@ -481,6 +496,12 @@ def test_after_a_sign_in_the_host_reads_the_tools_again_and_is_told_of_changes()
     done = book.mind.signed_in(book.now)
     assert "notifications/tools/list_changed" in [frame.get("method") for frame in told(done)]
     assert "subscriptions/listen" in [frame["method"] for frame in posts(done)]
+
+
+def test_a_modern_servers_cancellation_is_about_nothing_of_the_hosts() -> None:
+    book = bridged()
+    number, frame = call(book, 1)
+    assert book.upstream(number, method="notifications/cancelled", params={"requestId": frame["id"]}) == []
 
 
 def test_a_call_that_lost_its_session_to_a_server_that_became_modern_has_one_outcome_for_each_intent() -> None:
@@ -561,3 +582,57 @@ def test_a_cancelled_call_cancels_its_task() -> None:
     (cancel,) = posts(book.host(method="notifications/cancelled", params={"requestId": 9}))
     assert (cancel["method"], cancel["params"]["taskId"]) == ("tasks/cancel", "t1")
     assert posts(book.after(10)) == []
+
+
+def test_a_task_that_asks_in_vain_is_cancelled_with_its_call() -> None:
+    book = with_tasks()
+    answer(book, call(book, 9), result={**task("working"), "resultType": "task"})
+    look = retried(book.after(0.5))
+    (question,) = told(answer(book, look, result=task("input_required", inputRequests={"q": SAMPLE})))
+    done = book.host(id=question["id"], error={"code": -1, "message": "no"})
+    assert [frame["id"] for frame in told(done) if "method" not in frame] == [9]
+    assert [frame["method"] for frame in posts(done)] == ["tasks/cancel"]
+
+
+def test_a_task_that_never_ends_is_given_up_within_the_longest_time_of_a_call() -> None:
+    book = with_tasks()
+    answer(book, call(book, 9), result={**task("working", pollIntervalMs=30_000), "resultType": "task"})
+    done: list[Command] = []
+    while not told(done):
+        done = answer(book, retried(book.after(30)), result=task("working", pollIntervalMs=30_000))
+    (refusal,) = told(done)
+    assert (refusal["id"], book.now) == (9, 3600)
+    assert [frame["method"] for frame in posts(done)] == ["tasks/cancel"]
+
+
+# -- another person --------------------------------------------------------------------------------------------
+
+
+def signed_out_and_in_again(book: Playbook) -> list[Command]:
+    done = book.mind.signed_out(SIGNED_OUT, book.now)
+    return [*done, *book.mind.signed_in(book.now)]
+
+
+def test_what_one_person_was_asked_is_not_answered_in_the_next_ones_name() -> None:
+    book = bridged()
+    (question,) = told(answer(book, call(book, 9), result=asks(q=FORM)))
+    withdrawn, refusal, *_ = told(signed_out_and_in_again(book))
+    assert withdrawn["params"]["requestId"] == question["id"]
+    assert (refusal["id"], "You signed out" in json.dumps(refusal)) == (9, True)
+    assert book.host(id=question["id"], result={"action": "accept"}) == []
+
+
+def test_what_waits_to_be_repeated_does_not_leave_in_the_next_persons_name() -> None:
+    book = bridged()
+    again = retried(answer(book, call(book, 9), result=asks()))
+    answer(book, again, result=asks())
+    assert [frame["id"] for frame in told(signed_out_and_in_again(book)) if "id" in frame] == [9]
+    assert posts(book.after(5)) == []
+
+
+def test_one_persons_task_is_not_looked_at_in_the_next_ones_name() -> None:
+    book = with_tasks()
+    answer(book, call(book, 9), result={**task("working"), "resultType": "task"})
+    done = signed_out_and_in_again(book)
+    assert [frame["id"] for frame in told(done) if "id" in frame] == [9]
+    assert [frame["method"] for frame in posts([*done, *book.after(5)]) if frame["method"].startswith("tasks/")] == []
