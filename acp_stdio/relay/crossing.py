@@ -78,6 +78,12 @@ class Crossing(Desk):
             commands += bridge.host_sent(frame, now)
         return commands
 
+    def speak_alone(self) -> None:
+        """The host speaks the upstream's era after all. What the bridge asked for itself is nobody's from now on."""
+        self.crossed = False
+        for row in [*self._by_id.values()]:
+            self._forget_id(row)
+
     def _forget_no_modern(self) -> None:
         """A server without the legacy era cannot be without the modern one too: it is asked once more."""
         if self._catalogue.get(DISCOVER) == NO_ERA:

@@ -85,8 +85,11 @@ class Desk:
         return self._call_timeout
 
     def request_of(self, call: int) -> bytes | None:
-        """The id of the host's request that this call carries; None where the host waits for none."""
+        """The id of the host's request that this call carries: empty for the session's own stream, and None where the
+        host waits for none."""
         row = self._rows.get(call)
+        if row is not None and row.purpose is Purpose.STREAM:
+            return b""
         return row.id if row is not None and self._waits(row) else None
 
     def _row(self, purpose: Purpose, method: str, raw: bytes) -> Row:

@@ -22,6 +22,8 @@ Then = Callable[[Frame, float], list[Command]]
 """What is to be done with the answer to a request."""
 
 INVALID_PARAMS: Final = -32602
+MAX_QUESTIONS: Final = 32
+"""Of one request at a time. A person answers a few; above this a server is in a loop."""
 
 
 @dataclass(slots=True, eq=False)

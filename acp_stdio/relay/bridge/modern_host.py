@@ -70,7 +70,7 @@ class ModernHostBridge(Bridge):
         anew = Failure("era_mismatch", "The application began anew in another revision of MCP.", "Ask again.")
         for asked in [*self.asked.values()]:
             commands += self.fail(asked, anew, answers.PERHAPS_DONE)
-        self.inner.crossed = False
+        self.inner.speak_alone()
         return [*commands, HandOver(self.inner), *self.inner.host_sent(frame, now)]
 
     def _go(self, asked: Asked, now: float) -> list[Command]:
@@ -105,6 +105,11 @@ class ModernHostBridge(Bridge):
     def responded(self, frame: Frame, now: float) -> list[Command]:
         """A modern host is asked nothing that it could respond to."""
         return []
+
+    def signed_out(self, failure: Failure, now: float, left: Callable[[int], bool] = lambda _: True) -> list[Command]:
+        """The sign-in ended, and with it what the host could have gone on with."""
+        self._trips.forget_ended()
+        return super().signed_out(failure, now, left)
 
     # -- the session ----------------------------------------------------------------------------------
 

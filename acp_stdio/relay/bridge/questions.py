@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from acp_stdio.errors import Failure
 from acp_stdio.relay.bridge import capabilities
-from acp_stdio.relay.bridge.base import Asked, Bridge, notification
+from acp_stdio.relay.bridge.base import MAX_QUESTIONS, Asked, Bridge, notification
 from acp_stdio.relay.commands import Command, ToHost
 from acp_stdio.wire import frames, methods
 from acp_stdio.wire.frames import Frame
@@ -19,8 +19,6 @@ from acp_stdio.wire.members import encoded, joined, members, text
 
 MAX_ROUNDS: Final = 10
 """How often one request may be answered with questions; the MCP SDK's clients stop there too."""
-MAX_AT_ONCE: Final = 32
-"""Questions in one of these answers. A person answers a few."""
 PAUSES: Final = (0.0, 1.0, 2.0, 4.0, 8.0)
 """Seconds before a request is repeated with nothing new to say, by how often in a row; the last one from then on."""
 
@@ -86,7 +84,7 @@ class Questions:
         round, course = Round(asked, go), self._courses.setdefault(asked, _Course())
         asking: list[tuple[Question, Raw | None]] = []
         questions = members(requests)
-        if len(questions) > MAX_AT_ONCE:
+        if len(questions) > MAX_QUESTIONS:
             return self._fail(asked, f"asked {len(questions)} questions at once", now)
         for key, raw in questions.items():
             question = members(raw)

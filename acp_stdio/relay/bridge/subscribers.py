@@ -57,7 +57,7 @@ class Subscribers:
         for uri in sorted(listener.waiting):
             params = joined({"uri": encoded(uri)})
             commands += self._bridge.request(
-                methods.SUBSCRIBE, params, now, lambda frame, _, uri=uri: self._subscribed(uri, frame)
+                methods.SUBSCRIBE, params, now, lambda frame, later, uri=uri: self._subscribed(uri, frame, later)
             )
         return [*commands, *self._acknowledge(listener)]
 
@@ -65,7 +65,7 @@ class Subscribers:
     def _told_of(self) -> set[str]:
         return {uri for listener in self._listeners for uri in listener.uris}
 
-    def _subscribed(self, uri: str, frame: Frame) -> list[Command]:
+    def _subscribed(self, uri: str, frame: Frame, now: float) -> list[Command]:
         told: list[Command] = []
         for listener in self._listeners:
             if uri in listener.waiting:
@@ -73,7 +73,13 @@ class Subscribers:
                 if frame.result is not None:
                     listener.uris.add(uri)
                 told += self._acknowledge(listener)
+        if frame.result is not None and uri not in self._told_of:  # who wanted it has left meanwhile
+            told += self._unsubscribe(uri, now)
         return told
+
+    def _unsubscribe(self, uri: str, now: float) -> list[Command]:
+        params = joined({"uri": encoded(uri)})
+        return self._bridge.request(methods.UNSUBSCRIBE, params, now, lambda _frame, _now: [])
 
     def _acknowledge(self, listener: _Listener) -> list[Command]:
         if listener.waiting or listener.acknowledged:
@@ -99,8 +105,7 @@ class Subscribers:
         self._listeners = [listener for listener in self._listeners if listener.asked is not asked]
         commands: list[Command] = []
         for uri in sorted({uri for listener in gone for uri in listener.uris} - self._told_of):
-            params = joined({"uri": encoded(uri)})
-            commands += self._bridge.request(methods.UNSUBSCRIBE, params, now, lambda _frame, _now: [])
+            commands += self._unsubscribe(uri, now)
         return commands
 
     def renew(self, now: float) -> list[Command]:

@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from acp_stdio.errors import Failure
 from acp_stdio.relay.bridge import capabilities, envelope, problems, results
-from acp_stdio.relay.bridge.base import INVALID_PARAMS, Asked, Bridge
+from acp_stdio.relay.bridge.base import INVALID_PARAMS, MAX_QUESTIONS, Asked, Bridge
 from acp_stdio.relay.commands import Command
 from acp_stdio.wire import frames, methods
 from acp_stdio.wire.frames import Frame
@@ -93,17 +93,19 @@ class Trips:
     # -- questions ----------------------------------------------------------------------------------
 
     def ask(self, wire: bytes | None, frame: Frame, now: float) -> list[Command]:
-        """The server asks on the stream of the request with this id, or on its session's own.
+        """The server asks on the stream of the request with this id, or (empty) on its session's own.
 
         There it belongs to the one call on its way: servers ask apart from the call that they ask for (the MCP
         TypeScript SDK's `elicitInput`). Of several nobody can say which, and without one there is no way to the host.
         """
-        trip = self._trips.get(wire) if wire is not None else self._the_only_one()
+        trip = self._the_only_one() if wire == b"" else self._trips.get(wire or b"null")
         method = frame.method or ""
         if trip is None or trip.method not in methods.ASKING or method not in methods.QUESTIONS:
             return self._refuse(frame, "this cannot be asked here: MCP 2026-07-28 asks within a call alone", now)
         if not capabilities.allows(trip.capabilities, method, frame.params):
             return self._refuse(frame, f"the application does not offer {method}", now)
+        if len(trip.questions) >= MAX_QUESTIONS:
+            return self._refuse(frame, f"{MAX_QUESTIONS} questions are open already", now)
         trip.number += 1
         trip.questions[f"question{trip.number}"] = Question(frame.id, method, frame.params)
         return self._gather(trip, now)
@@ -186,11 +188,18 @@ class Trips:
         if trip.asked is not None:
             return self._deliver(trip, frame, now)
         trip.end = frame
-        return self._bridge.later(self._bridge.inner.call_timeout, now, lambda _: self._expire(trip))
+        return self._expire_later(trip.state, now)
 
-    def _expire(self, trip: Trip) -> list[Command]:
-        self._states.pop(trip.state, None)
-        return []
+    def _expire_later(self, state: str, now: float) -> list[Command]:
+        def expire(_: float) -> list[Command]:
+            self._states.pop(state, None)
+            return []
+
+        return self._bridge.later(self._bridge.inner.call_timeout, now, expire)
+
+    def forget_ended(self) -> None:
+        """Somebody else may sign in: the last person's answers and pages, of which the server knows no more, go."""
+        self._states = {state: trip for state, trip in self._states.items() if trip.wire in self._trips}
 
     def _deliver(self, trip: Trip, frame: Frame, now: float) -> list[Command]:
         assert trip.asked is not None
@@ -201,8 +210,7 @@ class Trips:
             question = [Question(None, methods.ELICIT, Raw(page.params)) for page in pages]
             if all(capabilities.allows(trip.capabilities, q.method, q.params) for q in question):
                 trip.questions = {page.key: q for page, q in zip(pages, question, strict=True)}
-                told = self._put(trip)
-                return [*told, *self._bridge.later(self._bridge.inner.call_timeout, now, lambda _: self._expire(trip))]
+                return [*self._put(trip), *self._expire_later(trip.state, now)]
         return self._bridge.finish_with(trip.asked, problems.for_modern(frame.error or Raw(b"{}")))
 
     def give_up(self, asked: Asked, now: float) -> list[Command]:

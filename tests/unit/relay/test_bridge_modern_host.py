@@ -8,7 +8,7 @@ import pytest
 from acp_stdio.catalogue.model import DISCOVER, NO_ERA, Catalogue
 from acp_stdio.relay.bridge.modern_host import ModernHostBridge
 from acp_stdio.relay.commands import Command, Post, Settle
-from tests.kit.playbook import MODERN_META, SERVER_INFO, Playbook, hello, only, posts, streams, told
+from tests.kit.playbook import MODERN_META, SERVER_INFO, SIGNED_OUT, Playbook, hello, only, posts, streams, told
 
 PREFIX = "io.modelcontextprotocol/"
 SUBSCRIPTION = f"{PREFIX}subscriptionId"
@@ -122,6 +122,15 @@ def test_a_bridged_host_that_falls_back_after_all_is_mirrored_from_then_on() -> 
     assert [frame["id"] for frame in told(done)] == [1, 2]
     assert [settle.outcome for settle in only(done, Settle)] == ["cancelled"]
     assert book.upstream(number, id="acp-stdio-3", result={}) == []
+
+
+def test_a_bridged_host_that_falls_back_hears_nothing_of_the_session_that_was_opening_for_it() -> None:
+    book = Stage()
+    (opening,) = only(book.ask(1), Post)
+    (ours,) = only(book.host(id=2, method="initialize", params=hello()), Post)
+    assert told(book.upstream(opening.call, id=json.loads(opening.raw)["id"], result=WELCOME)) == []
+    assert [frame["id"] for frame in told(book.after(1))] == [2]
+    assert told(book.upstream(ours.call, id=2, result=WELCOME)) == []
 
 
 @pytest.mark.parametrize("body", [b"Bad Request", b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"?"}}'])
@@ -382,6 +391,55 @@ def test_questions_without_a_call_and_within_other_methods_cannot_be_carried() -
     assert pong == {"jsonrpc": "2.0", "id": "p", "result": {}}
 
 
+def test_a_question_of_a_call_that_was_given_up_is_not_put_to_another() -> None:
+    book = Stage()
+    number, _ = book.begin(1)
+    exchange(book.ask(2))
+    book.host(method="notifications/cancelled", params={"requestId": 1})
+    (refusal,) = answers(book.upstream(number, id="q1", method="elicitation/create", params=FORM))
+    assert ("error" in refusal, told(book.after(0.1))) == (True, [])
+
+
+def test_a_server_that_asks_too_much_at_once_is_told_so() -> None:
+    book = Stage()
+    number, _ = book.begin(1)
+    refused = [answers(book.upstream(number, id=n, method="elicitation/create", params=FORM)) for n in range(40)]
+    assert [len(each) for each in refused] == [0] * 32 + [1] * 8
+    assert len(required(book.after(0.1))["inputRequests"]) == 32
+
+
+def must_open(book: Stage, sent: tuple[int, Any]) -> dict[str, Any]:
+    """The server wants a page opened; what the host repeats its call with."""
+    page = {"mode": "url", "url": "https://a.example", "message": "Open", "elicitationId": "e1"}
+    error = {"code": -32042, "message": "open it", "data": {"elicitations": [page]}}
+    result = required(book.upstream(sent[0], id=sent[1]["id"], error=error))
+    given = {key: {"action": "accept"} for key in result["inputRequests"]}
+    return {"name": "pay", "arguments": {}, "inputResponses": given, "requestState": result["requestState"]}
+
+
+def test_the_time_for_one_page_does_not_end_the_next_ones() -> None:
+    book = Stage()
+    again = must_open(book, book.begin(1))
+    book.after(200)
+    again = must_open(book, exchange(book.ask(2, **again)))
+    book.after(100)
+    assert posts(book.ask(3, **again))[0]["method"] == "tools/call"
+
+
+def test_what_one_person_left_half_done_is_not_gone_on_with_by_the_next() -> None:
+    book = Stage()
+    again = must_open(book, book.begin(1))
+    number, frame = exchange(book.ask(2))
+    book.upstream(number, id="q1", method="elicitation/create", params=FORM)
+    state = required(book.after(0.1))["requestState"]
+    book.upstream(number, id=frame["id"], result={"content": [{"type": "text", "text": "Ada's"}]})
+    book.mind.signed_out(SIGNED_OUT, book.now)
+    book.mind.signed_in(book.now)
+    for request_id, its_state in ((3, again["requestState"]), (4, state)):
+        (refusal,) = told(book.ask(request_id, **{**again, "requestState": its_state}))
+        assert (refusal["id"], refusal["error"]["code"]) == (request_id, -32602)
+
+
 def test_a_page_that_must_be_opened_first_is_asked_for_and_the_call_sent_again() -> None:
     book = Stage()
     number, frame = book.begin(1)
@@ -464,6 +522,17 @@ def test_a_resource_is_subscribed_to_once_until_nobody_listens() -> None:
     (gone,) = posts(book.host(method="notifications/cancelled", params={"requestId": 2}))
     assert (gone["method"], gone["params"]) == ("resources/unsubscribe", {"uri": "file:///a"})
     assert told(book.upstream(book.stream, method="notifications/resources/updated", params={"uri": "file:///a"})) == []
+
+
+def test_a_subscription_that_comes_about_when_nobody_listens_any_more_is_ended() -> None:
+    book = Stage()
+    wanted = {"resourceSubscriptions": ["file:///a"]}
+    number, frame = exchange(
+        book.open(book.ask(1, "subscriptions/listen", notifications=wanted)), "resources/subscribe"
+    )
+    book.host(method="notifications/cancelled", params={"requestId": 1})
+    (gone,) = posts(book.upstream(number, id=frame["id"], result={}))
+    assert (gone["method"], gone["params"]) == ("resources/unsubscribe", {"uri": "file:///a"})
 
 
 def test_a_session_that_the_server_forgot_is_told_again_what_it_tells_of() -> None:
