@@ -1,7 +1,7 @@
 """An agent that uses the finance server the usual way: the MCP SDK's client with a key from its configuration.
 
-Run as `python -m acp_stdio.demo.direct`; its one order comes as a JSON line on stdin, so that the key is neither in
-its arguments nor in its environment, and its answer leaves as a JSON line on stdout.
+Run as `python -m acp_stdio.demo.direct`; its orders come as JSON lines on stdin, so that the key is neither in
+its arguments nor in its environment, and each answer leaves as a JSON line on stdout.
 """
 
 import json
@@ -29,8 +29,8 @@ async def ask(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    order = json.loads(sys.stdin.readline())
-    print(json.dumps(anyio.run(ask, order)), flush=True)
+    for order in sys.stdin:
+        print(json.dumps(anyio.run(ask, json.loads(order))), flush=True)
 
 
 if __name__ == "__main__":

@@ -46,12 +46,15 @@ class Parts:
         words = (*mode, "--log", str(log), "--until-eof")
         return Child("the finance server", "acp_stdio.demo.finance", *words, env=self._environment)
 
-    def ask_with_key(self, finance: Mapping[str, Any], tool: str, **arguments: str) -> Answer:
+    def agent_with_key(self) -> Child:
+        """An agent that everybody gives the same API key; one process, since its libraries take a second to load."""
+        return Child("an agent", "acp_stdio.demo.direct", env=self._environment)
+
+    def ask_with_key(self, agent: Child, finance: Mapping[str, Any], tool: str, **arguments: str) -> Answer:
         """A tool call by an agent that has the API key in its configuration."""
         order = {"url": finance["url"], "api_key": finance["api_key"], "tool": tool, "arguments": arguments}
-        with Child("an agent", "acp_stdio.demo.direct", env=self._environment) as agent:
-            agent.send(json.dumps(order))
-            return Answer(**json.loads(agent.line(COMMAND_SECONDS)))
+        agent.send(json.dumps(order))
+        return Answer(**json.loads(agent.line(COMMAND_SECONDS)))
 
     def login(self, desk: Desk) -> str:
         return self.command(desk, "login", "finance")

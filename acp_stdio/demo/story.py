@@ -75,6 +75,7 @@ class Story:
         self._desks = {p.account: Desk(p, parts.folder / p.account) for p in (SARAH, INTERN)}
         self._agents: dict[str, Agent] = {}
         self._idp: dict[str, Any] = {}
+        self._keyed_agent: Child
         self._keyed: Backend
         self._personal: Backend
         self._step = ""
@@ -127,6 +128,7 @@ class Story:
     def curtain(self) -> None:
         self._voice.title("acp-stdio demo: real processes, real HTTP, real tokens, all on this computer")
         idp, keyed = self._keep(self._parts.idp()), self._keep(self._parts.finance_with_key())
+        self._keyed_agent = self._keep(self._parts.agent_with_key())
         self._idp = idp.facts()
         personal = self._keep(self._parts.finance_with_tokens(self._idp["issuer"]))
         self._keyed = Backend(keyed, keyed.facts())
@@ -134,10 +136,10 @@ class Story:
 
     def one_key_for_everybody(self) -> None:
         self._voice.chapter(1, "The usual way: one API key in everybody's configuration")
-        facts = self._keyed.facts
-        report = self._parts.ask_with_key(facts, "quarterly_report", quarter="Q3")
+        agent, facts = self._keyed_agent, self._keyed.facts
+        report = self._parts.ask_with_key(agent, facts, "quarterly_report", quarter="Q3")
         self._told("sarah asks for the Q3 report", report)
-        salary = self._parts.ask_with_key(facts, "salary", person="ceo")
+        salary = self._parts.ask_with_key(agent, facts, "salary", person="ceo")
         self._told("intern asks for the CEO's pay", salary)
         lines = [self._keyed.next_line(), self._keyed.next_line()]
         self._show_log(lines)

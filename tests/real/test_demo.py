@@ -123,7 +123,7 @@ def test_a_reader_who_goes_away_ends_it_without_a_zero(tmp_path: Path) -> None:
 class NobodyAsks(Parts):
     """Answers made up instead of calls that were made."""
 
-    def ask_with_key(self, finance: Mapping[str, Any], tool: str, **arguments: str) -> Answer:
+    def ask_with_key(self, agent: Child, finance: Mapping[str, Any], tool: str, **arguments: str) -> Answer:
         return Answer("The CEO is paid a lot", refused=False)
 
 
@@ -166,7 +166,8 @@ class TheBackendAnswersTheIntern(Parts):
 
 class TheBackendWithTheKeyPasses(Parts):
     def check_backend_with_key(self, issuer: str, finance: Mapping[str, Any]) -> dict[str, Any]:
-        self.ask_with_key(finance, "quarterly_report", quarter="Q3")
+        with self.agent_with_key() as agent:
+            self.ask_with_key(agent, finance, "quarterly_report", quarter="Q3")
         return {"ok": True, "next": "", "findings": []}
 
 
