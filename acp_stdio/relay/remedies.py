@@ -13,13 +13,14 @@ from acp_stdio.relay.greeting import Greeter
 from acp_stdio.relay.pending import Phase, Purpose, Row
 from acp_stdio.relay.session import MIN_RETRY
 from acp_stdio.wire import errors, frames, methods
+from acp_stdio.wire.backoff import delay
 from acp_stdio.wire.ending import Ending
 from acp_stdio.wire.frames import Frame
 
 MAX_RESUMES: Final = 3
 """Attempts in a row that bring nothing new."""
 RESUME_AFTER: Final = 0.5
-"""Seconds, where the server does not say."""
+"""Seconds, where the server does not say; longer each time that brings nothing."""
 MAX_PAGES: Final = 50
 """Pages of `tools/list` that are read for one call."""
 
@@ -28,14 +29,20 @@ class Remedies(Greeter):
     """The part of the relay that tries once more, where that is safe."""
 
     def _to_be_resumed(self, row: Row, ending: Ending, now: float) -> list[Command]:
-        """A stream that ended early can be asked to go on, if the server said where (legacy era only)."""
-        if self.modern or not ending.last_event_id or row.session != self._session.id:
+        """A stream that ended early can be asked to go on, if the server said where (legacy era only).
+
+        An attempt that brought no event leaves the place as it was.
+        """
+        place = ending.last_event_id or row.last_event_id
+        refused = ending.status is not None and ending.status >= 300
+        if self.modern or refused or not place or row.session != self._session.id:
             return []
-        row.resumes = row.resumes + 1 if ending.last_event_id == row.last_event_id else 1
-        row.last_event_id = ending.last_event_id
+        row.resumes = row.resumes + 1 if place == row.last_event_id else 1
+        row.last_event_id = place
         if row.resumes > MAX_RESUMES or row.phase is Phase.CANCELLED:
             return []
-        wait = max(ending.retry if ending.retry is not None else RESUME_AFTER, MIN_RETRY)
+        unsaid = delay(row.resumes - 1, self._jitter(), RESUME_AFTER)
+        wait = max(ending.retry if ending.retry is not None else unsaid, MIN_RETRY)
         row.resume_at = now + wait
         return [Wake(wait)]
 

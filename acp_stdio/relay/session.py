@@ -11,8 +11,8 @@ from acp_stdio.wire.headers import encode_value
 
 STREAM_RETRY: Final = (1.0, 2.0, 5.0, 15.0, 60.0)
 """Seconds before the GET stream is opened again after it broke, by how often in a row."""
-
-
+_NO_STREAM: Final = frozenset({*range(400, 500), 501} - {408, 429})
+"""What a server answers that will not open one later either."""
 MIN_RETRY: Final = 0.05
 """Seconds; a server that asks for less is in a loop."""
 
@@ -74,10 +74,13 @@ class LegacySession:
         return OpenStream(call, (*self.headers(), *place))
 
     def stream_ended(self, ending: Ending, now: float) -> list[Command]:
-        """405 means that the server has no such stream; after a break it is opened again, later and later."""
-        if (ending.status is not None and ending.status >= 400) or self.state is not State.OPEN:
+        """405 means that the server has no such stream; after a break it is opened again, later and later.
+
+        An attempt that brought nothing, or met a server in trouble, does not change where it goes on.
+        """
+        if self.state is not State.OPEN or (ending.status is not None and ending.status in _NO_STREAM):
             return []
-        if ending.last_event_id != self._last_event_id:
+        if ending.last_event_id not in ("", self._last_event_id):
             self._last_event_id, self._breaks = ending.last_event_id, 0
         # Spread over as much again: a server that comes back would else meet all its clients at once.
         delay = STREAM_RETRY[min(self._breaks, len(STREAM_RETRY) - 1)] * (1 + self.jitter())

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from acp_stdio.relay.commands import Abort, EndSession, Learn, Post, RunHelper, Settle, ToHost, Wake, Withdraw
+from acp_stdio.relay.session import STREAM_RETRY
 from tests.kit.playbook import SIGNED_OUT, Playbook, hello, kinds, only, posts, streams, told, welcome
 
 ECHO = {"name": "echo", "arguments": {"text": "hi"}}
@@ -239,6 +240,18 @@ def test_going_on_is_tried_three_times_without_news_and_the_call_is_not_sent_aga
     assert [post["method"] for post in posts(book.done)].count("tools/call") == 1
 
 
+def test_an_attempt_to_go_on_that_finds_no_network_does_not_forget_where(book: Playbook) -> None:
+    posted = book.call_of(book.host(id=1, method="tools/call", params=ECHO))
+    book.ended(posted, last_event_id="e7", retry=0.1)
+    for wait in (1.0, 2.0):
+        (again,) = streams(book.after(10))
+        assert ("Last-Event-ID", "e7") in again.headers
+        assert book.ended(posted, None) == [Wake(wait)], "later and later"
+    assert len(streams(book.after(10))) == 1
+    (answer,) = told(book.ended(posted, None))
+    assert answer["result"]["content"][0]["text"].startswith("This may have been carried out")
+
+
 def test_a_call_that_was_taken_is_not_repeated_where_going_on_finds_no_session(book: Playbook) -> None:
     posted = book.call_of(book.host(id=1, method="tools/call", params=ECHO))
     book.ended(posted, last_event_id="e7", retry=0.1)
@@ -295,6 +308,18 @@ def test_the_servers_own_stream_goes_on_where_it_was(book: Playbook) -> None:
     book.ended(stream.call, last_event_id="s1", retry=0.3)
     (again,) = streams(book.after(0.3))
     assert ("Last-Event-ID", "s1") in again.headers
+
+
+@pytest.mark.parametrize("status", [None, 503])
+def test_the_servers_own_stream_goes_on_there_also_behind_attempts_that_failed(
+    book: Playbook, status: int | None
+) -> None:
+    (stream,) = streams(book.done)
+    book.ended(stream.call, last_event_id="s1", retry=0.3)
+    for wait in STREAM_RETRY[1:3]:
+        (again,) = streams(book.after(60.0))
+        assert ("Last-Event-ID", "s1") in again.headers
+        assert book.ended(again.call, status) == [Wake(wait)]
 
 
 def test_a_call_without_an_answer_in_time_is_answered_here_and_cancelled_there(book: Playbook) -> None:
