@@ -17,6 +17,7 @@ from typing import Final
 from acp_stdio.upstream.http import Exchange, Receiver
 from acp_stdio.wire import frames, methods
 from acp_stdio.wire.frames import BadFrame, Frame
+from acp_stdio.wire.framing import one_line
 
 SESSION: Final = "mcp-session-id"
 MAX_UNHEARD: Final = 64
@@ -63,17 +64,12 @@ class Reply:
 
     def abort(self) -> None:
         """See `upstream.http.Exchange`."""
-        if self._receiver is None:
-            return
-        self._receiver = None
-        if self.under is not None:
+        if self._settle() is not None and self.under is not None:
             self.under.abort()
-        if self.channel is not None:
-            self.channel.forget(self)
 
     def end(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
         """The whole of a plain answer."""
-        receiver, self._receiver = self._receiver, None
+        receiver = self._settle()
         if receiver is None:
             return
         if not self._begun:
@@ -86,7 +82,7 @@ class Reply:
         """The answer that was waited for."""
         if self._begun:
             self.tell(raw)
-            receiver, self._receiver = self._receiver, None
+            receiver = self._settle()
             if receiver is not None:
                 receiver.on_end()
             return
@@ -107,7 +103,7 @@ class Reply:
 
     def fail(self, why: str) -> None:
         """No answer will come."""
-        receiver, self._receiver = self._receiver, None
+        receiver = self._settle()
         if receiver is not None:
             receiver.on_failed(self.sent, why)
 
@@ -115,6 +111,13 @@ class Reply:
         """A plain answer that nobody had to be asked for. Nothing was sent."""
         asyncio.get_running_loop().call_soon(self.end, status)
         return self
+
+    def _settle(self) -> Receiver | None:
+        """Ends it; returns who is to be told, once."""
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None and self.channel is not None:
+            self.channel.forget(self)
+        return receiver
 
 
 class Channel:
@@ -128,11 +131,6 @@ class Channel:
         self._waiting: dict[bytes, Reply] = {}
         self._listener: Reply | None = None
         self._unheard: deque[bytes] = deque(maxlen=MAX_UNHEARD)
-
-    @property
-    def busy(self) -> bool:
-        """Whether somebody waits for an answer."""
-        return bool(self._waiting)
 
     def expect(self, reply: Reply) -> bool:
         """Waits for the answer to a request; False where its id is in use. What is no request has no answer."""
@@ -161,11 +159,13 @@ class Channel:
         if self._listener is reply:
             self._listener = None
         elif reply.frame is not None and reply.frame.id is not None:
-            self._waiting.pop(frames.id_key(reply.frame.id), None)
+            key = frames.id_key(reply.frame.id)
+            if self._waiting.get(key) is reply:
+                del self._waiting[key]
 
     def receive(self, raw: bytes) -> None:
         """One line or event from the server: a message, or a batch where the revision has them."""
-        for message in frames.messages(raw, batches=True):
+        for message in frames.messages(one_line(raw), batches=True):
             if isinstance(message, BadFrame) or not message.is_response:
                 self._unasked(raw if isinstance(message, BadFrame) else message.raw)
             else:

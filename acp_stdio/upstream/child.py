@@ -93,8 +93,6 @@ class ChildConnector:
         if frame.method == methods.INITIALIZE and life is not None and life.channel.greeted:
             self._leave(GRACE)
         life = self._life or self._begin()
-        if frame.method == methods.DISCOVER:
-            loop.call_later(DISCOVER_WAIT, reply.end, _REFUSED)
         if life.ready:
             self._write(life, reply, body)
         else:
@@ -180,10 +178,11 @@ class ChildConnector:
             loop.call_soon(reply.fail, "another request with this id is still on its way")
             return
         if not life.process.write(body):
-            life.channel.forget(reply)
             loop.call_soon(reply.fail, "the child server does not read")
             return
         reply.sent = True
+        if reply.frame is not None and reply.frame.method == methods.DISCOVER:
+            loop.call_later(DISCOVER_WAIT, reply.end, _REFUSED)
         if reply.frame is not None and not reply.frame.is_request:
             loop.call_soon(reply.end, 202)
 

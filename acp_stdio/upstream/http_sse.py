@@ -5,18 +5,20 @@ goes there. A stream that broke took its session along; see `upstream.channel`.
 """
 
 import asyncio
+import re
 from typing import Final
 from urllib.parse import urljoin
 
 from acp_stdio.upstream.channel import SESSION, Channel, Reply, header_of, without
 from acp_stdio.upstream.http import Connector, Exchange, Receiver, parse_origin
-from acp_stdio.upstream.streamable_http import MAX_ERROR_BODY, one_line, origin_and_target
+from acp_stdio.upstream.streamable_http import MAX_ERROR_BODY, origin_and_target
 from acp_stdio.wire import frames, methods
 from acp_stdio.wire.sse import SseParser, SseTooLarge
 
 ENDPOINT_WAIT: Final = 10.0
 """Seconds from the GET to the `endpoint` event."""
 
+_PLAIN: Final = re.compile("[!-~]+")
 _LEGACY_ONLY: Final = 405
 """What this transport says to a request of the modern era, which has no HTTP+SSE: the host then says `initialize`."""
 
@@ -50,7 +52,7 @@ class _Stream:
                 if not self.endpoint:
                     self._owner.told_endpoint(self, event.event, event.data)
                 elif event.event == "message":
-                    self.channel.receive(one_line(event.data))
+                    self.channel.receive(event.data)
         except SseTooLarge:
             self._owner.broke(self, "it sent an event that is too large")
 
@@ -89,14 +91,12 @@ class _Posted:
     def on_end(self) -> None:
         self._reply.under = None
         if self._status >= 300:
-            self._stream.channel.forget(self._reply)
             self._reply.end(self._status, self._body, self._headers)
         elif self._reply.frame is not None and not self._reply.frame.is_request:
             self._reply.end(202)
 
     def on_failed(self, sent: bool, why: str) -> None:
         self._reply.under, self._reply.sent = None, sent
-        self._stream.channel.forget(self._reply)
         self._reply.fail(why)
 
 
@@ -161,8 +161,9 @@ class SseConnector:
     def told_endpoint(self, stream: _Stream, event: str, data: bytes) -> None:
         """The first event: where to post, or that this is another protocol."""
         try:
-            place = urljoin(self._url, data.decode("ascii").strip())
-            same = event == "endpoint" and parse_origin(place) == parse_origin(self._url)
+            said = data.decode("ascii").strip()
+            place = urljoin(self._url, said)
+            same = event == "endpoint" and _PLAIN.fullmatch(said) and parse_origin(place) == parse_origin(self._url)
         except ValueError:
             same, place = False, ""
         if not same:

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from acp_stdio.upstream.http import Exchange
 from acp_stdio.wire.ending import Ending
-from acp_stdio.wire.framing import MAX_LINE
+from acp_stdio.wire.framing import MAX_LINE, one_line
 from acp_stdio.wire.sse import SseParser, SseTooLarge
 
 MAX_ERROR_BODY: Final = 64 * 1024
@@ -114,10 +114,3 @@ def _seconds(retry_after: str) -> float | None:
         return max(0.0, parsedate_to_datetime(said).timestamp() - time.time())
     except (ValueError, OverflowError):
         return None
-
-
-def one_line(text: bytes) -> bytes:
-    """JSON on one line, as the stdio transport wants it: a line end can only be white space there."""
-    if b"\n" in text or b"\r" in text:
-        text = text.replace(b"\r", b" ").replace(b"\n", b" ")
-    return text.strip()

@@ -37,3 +37,10 @@ class LineBuffer:
             self._parts = []
         elif part:
             self._parts.append(part)
+
+
+def one_line(text: bytes) -> bytes:
+    """JSON on one line, as the stdio transport wants it: a line end can only be white space there."""
+    if b"\n" in text or b"\r" in text:
+        text = text.replace(b"\r", b" ").replace(b"\n", b" ")
+    return text.strip()

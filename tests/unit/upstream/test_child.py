@@ -1,6 +1,7 @@
 """A child server's life: what it is given, how it is told, and that nothing of it is left."""
 
 import asyncio
+import json
 import logging
 import os
 import sys
@@ -11,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from acp_stdio.upstream import child, child_process
+from acp_stdio.upstream.channel import Channel, Reply
 from acp_stdio.upstream.child import ChildConnector
 from acp_stdio.upstream.child_process import environment
+from acp_stdio.wire import frames
 from acp_stdio.wire.backoff import LONGEST, delay
 from tests.unit.upstream.loopback import PATIENCE, Answer
 from tests.unit.upstream.test_transports import POST, call, frames_of, greet, over_pipes
@@ -116,6 +119,39 @@ async def test_a_server_that_is_silent_to_discover_counts_as_legacy_and_takes_an
         assert (await far.heard.get())["method"] == "server/discover"
         await greet(near, far)
         assert far.begun == 1, "the same child"
+
+
+async def test_whoever_was_answered_without_the_server_hears_nothing_more_and_frees_its_id() -> None:
+    channel, request = Channel(), frames.parse(json.dumps(call(1, "server/discover")).encode())
+    silent, next_one, stream = Reply(Answer(), request), Reply(Answer(), request), Answer()
+    assert channel.expect(silent)
+    silent.end(405)
+    channel.receive(b'{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}')
+    channel.listen(Reply(stream))
+    assert frames_of(stream)[0]["method"] == "notifications/tools/list_changed"
+    assert channel.expect(next_one)
+
+
+async def test_the_wait_before_another_start_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def an_hour(failures: int, jitter: float) -> float:
+        return 3600.0
+
+    monkeypatch.setattr(child, "DISCOVER_WAIT", 0.0)
+    monkeypatch.setattr(child, "delay", an_hour)
+    async with running("import os; os._exit(7)") as connector:
+        await ask(connector).failure()
+        asked = ask(connector, b'{"jsonrpc":"2.0","id":1,"method":"server/discover"}')
+        for _ in range(3):  # turns of the loop, in which a wait of 0 s would be over
+            await asyncio.sleep(0)
+        assert not asked.over
+
+
+async def test_a_message_with_a_carriage_return_between_its_words_is_one() -> None:
+    async with over_pipes() as (near, far):
+        asked = near.post(call(1), MODERN)
+        await far.heard.get()
+        await far.raw(b'{"jsonrpc":"2.0",\r"method":"notifications/message"}\n{"jsonrpc":"2.0","id":1,\r"result":1}\n')
+        assert [frame.get("result") for frame in frames_of(await asked.end())] == [None, 1]
 
 
 async def test_what_is_no_message_disturbs_nothing() -> None:

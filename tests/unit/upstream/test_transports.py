@@ -385,7 +385,14 @@ async def test_the_stream_and_each_post_carry_the_token_and_no_session_id_of_our
 
 @pytest.mark.parametrize(
     "endpoint",
-    [b"https://evil.example.com/messages", b"//evil.example.com/x", b"http://127.0.0.1:1/x", b"http://[", b"\xff"],
+    [
+        b"https://evil.example.com/messages",
+        b"//evil.example.com/x",
+        b"http://127.0.0.1:1/x",
+        b"http://[",
+        b"\xff",
+        b"/a b",
+    ],
 )
 async def test_an_endpoint_of_another_origin_gets_nothing(endpoint: bytes) -> None:
     far = SseFar()
