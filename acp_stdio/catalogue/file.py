@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from acp_stdio.catalogue.model import Catalogue, is_handshake
+from acp_stdio.catalogue.model import Catalogue, current, is_handshake
 
 
 class CatalogueFile:
@@ -27,7 +27,7 @@ class CatalogueFile:
 
     def save(self, catalogue: Catalogue) -> None:
         """Adds to both files, each replaced at once. A full disk loses nothing but the quick start."""
-        catalogue = self.load() | catalogue
+        catalogue = current(self.load() | catalogue)
         for path, handshakes in ((self.handshakes, True), (self.lists, False)):
             part = {k: v.decode() for k, v in catalogue.items() if is_handshake(k) is handshakes}
             with contextlib.suppress(OSError, UnicodeDecodeError):

@@ -6,6 +6,8 @@ no call, no token, nothing that a person asked.
 
 from typing import Final
 
+from acp_stdio.wire.members import members, text
+
 Catalogue = dict[str, bytes]
 
 DISCOVER: Final = "server/discover"
@@ -44,3 +46,19 @@ def list_key(method: str, cursor: str, *, modern: bool) -> str:
 def is_handshake(key: str) -> bool:
     """Whether the key belongs to the small file that a start reads first."""
     return key == DISCOVER or is_initialize(key)
+
+
+def next_cursor(page: bytes) -> str:
+    """Where a list goes on; empty on its last page."""
+    return text(members(page).get("nextCursor"))
+
+
+def current(catalogue: Catalogue) -> Catalogue:
+    """All but the pages to which no first page leads any more: a server may give new cursors each time it is asked."""
+    kept = {key: answer for key, answer in catalogue.items() if is_handshake(key)}
+    for first in [key for key in catalogue if key.endswith(" ") and key.count(" ") == 2]:
+        key = first
+        while key in catalogue and key not in kept:
+            kept[key] = catalogue[key]
+            key = first + next_cursor(kept[key])
+    return kept

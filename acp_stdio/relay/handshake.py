@@ -160,8 +160,3 @@ def _server_info() -> dict[str, str]:
 def meta(params: Raw | None) -> Raw:
     """A request's `_meta` as it stands; an empty object where it has none."""
     return members(params).get("_meta", Raw(b"{}"))
-
-
-def next_cursor(result: bytes) -> str:
-    """Where a list goes on; empty on its last page."""
-    return text(members(result).get("nextCursor"))

@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
-from acp_stdio.catalogue.model import list_key
+from acp_stdio.catalogue.model import list_key, next_cursor
 from acp_stdio.errors import Failure
 from acp_stdio.relay import handshake
 from acp_stdio.relay.commands import Abort, Command, ToHost, Wake
@@ -79,7 +79,7 @@ class Remedies(Greeter):
         call = self._rows.get(row.repairs or 0)
         if call is None or call.phase is not Phase.HELD:
             return done
-        cursor = handshake.next_cursor(page)
+        cursor = next_cursor(page)
         if cursor and row.pages > 1:
             return [*done, self._read_tools(call, cursor, row.pages - 1)]
         params = frames.parse(call.raw).params

@@ -32,6 +32,18 @@ def test_a_save_adds_to_what_another_era_left(file: CatalogueFile) -> None:
     assert file.load() == {"server/discover": b"null", **CATALOGUE}
 
 
+def test_of_a_list_whose_cursors_are_new_each_time_the_latest_pages_are_kept(file: CatalogueFile) -> None:
+    pages: dict[str, bytes] = {}
+    for day in range(3):
+        pages = {
+            "legacy tools/list ": b'{"tools":[],"nextCursor":"a %d"}' % day,
+            f"legacy tools/list a {day}": b'{"tools":[],"nextCursor":"b %d"}' % day,
+            f"legacy tools/list b {day}": b'{"tools":[],"nextCursor":"a %d"}' % day,  # a server that goes in circles
+        }
+        file.save(pages)
+    assert file.load() == pages
+
+
 def test_an_upstream_that_moved_has_a_catalogue_of_its_own(file: CatalogueFile, tmp_path: Path) -> None:
     file.save(dict(CATALOGUE))
     assert CatalogueFile(tmp_path / "cache", "finance", "https://elsewhere.example.com/mcp").load() == {}
