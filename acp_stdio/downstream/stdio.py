@@ -15,7 +15,7 @@ from acp_stdio.wire.framing import LineBuffer
 
 READ_SIZE: Final = 256 * 1024
 HIGH_WATER: Final = 8 * 1024 * 1024
-"""Bytes waiting for a host that does not read; above it no further request is taken from it."""
+"""Bytes waiting for a host that does not read; above it no request is taken from it, and nothing read for it."""
 LOOK: Final = 0.3
 """Seconds between two looks at whether a host that does not read has gone."""
 
@@ -42,6 +42,8 @@ class Host:
         self._lines = LineBuffer()
         self._leftover = leftover
         self._loop = asyncio.get_running_loop()
+        self.on_pressure: Callable[[bool], None] = lambda _: None
+        """Told whether more than `HIGH_WATER` waits, until all is written."""
         self._out: deque[memoryview] = deque()
         self._waiting = 0
         self._paused = self._closed = False
@@ -65,7 +67,9 @@ class Host:
         if not self._watched:
             with self._writable:
                 self._out.append(line)
-                self._writable.notify()
+                self._waiting += len(line)
+                self._writable.notify_all()
+            self._look_at_the_level()
             return
         if not self._out:
             line = self._write(line)
@@ -74,10 +78,28 @@ class Host:
             self._loop.add_writer(self._stdout, self._drain)
         self._out.append(line)
         self._waiting += len(line)
-        if self._waiting > HIGH_WATER and not self._paused:
+        self._look_at_the_level()
+
+    def _look_at_the_level(self) -> None:
+        with self._writable:  # else the writing thread could be done before it is to say so
+            if self._waiting <= HIGH_WATER or self._paused or self._closed:
+                return
             self._paused = True
+        if self._watched:
             self._loop.remove_reader(self._stdin)
             self._loop.call_later(LOOK, self._look_for_end)
+        self.on_pressure(True)
+
+    def _relieved(self) -> None:
+        """All is written."""
+        if not self._paused or self._closed:
+            return
+        with self._writable:
+            self._paused = False
+            self._writable.notify_all()
+        if self._watched:
+            self._loop.add_reader(self._stdin, self._readable)
+        self.on_pressure(False)
 
     def close(self) -> None:
         """Stops reading and writes what the pipe still takes."""
@@ -112,9 +134,7 @@ class Host:
                 return
             self._out.popleft()
         self._loop.remove_writer(self._stdout)
-        if self._paused and not self._closed:
-            self._paused = False
-            self._loop.add_reader(self._stdin, self._readable)
+        self._relieved()
 
     def _look_for_end(self) -> None:
         """While nothing is read from the host, nothing else tells that it has closed its end."""
@@ -152,6 +172,9 @@ class Host:
 
     def _read_in_thread(self) -> None:
         while True:
+            with self._writable:
+                while self._paused:
+                    self._writable.wait()
             try:
                 data = os.read(self._stdin, READ_SIZE)
             except OSError:
@@ -169,6 +192,7 @@ class Host:
                 while not self._out:
                     self._writable.wait()
                 line = self._out.popleft()
+            size = len(line)
             try:
                 while line:
                     line = line[os.write(self._stdout, line) :]
@@ -176,6 +200,12 @@ class Host:
                 with contextlib.suppress(RuntimeError):
                     self._loop.call_soon_threadsafe(self._end, "the host closed its end")
                 return
+            with self._writable:
+                self._waiting -= size
+                relieved = self._paused and not self._out
+            if relieved:
+                with contextlib.suppress(RuntimeError):
+                    self._loop.call_soon_threadsafe(self._relieved)
 
 
 def _watchable(descriptor: int) -> bool:

@@ -182,6 +182,10 @@ class Lane:
         self.look_at_session()
         self._carry_out(self.mind.helper_finished(call, text, error=error))
 
+    def hold(self, held: bool) -> None:
+        """While the host does not read, nothing is read for it."""
+        self._parts.connector.hold(held)
+
     def host_left(self) -> None:
         """See `Relay.host_left`."""
         self._carry_out(self.mind.host_left())

@@ -116,6 +116,11 @@ class Lanes:
         for lane in self._lanes:
             lane.look_at_session()
 
+    def hold(self, held: bool) -> None:
+        """See `Lane.hold`."""
+        for lane in self._lanes:
+            lane.hold(held)
+
     def host_left(self) -> None:
         """Each lane cancels what is in flight."""
         for lane in self._lanes:

@@ -79,6 +79,10 @@ class Front(Protocol):
         """A login or logout of another process is to be noticed now."""
         ...
 
+    def hold(self, held: bool) -> None:
+        """Whether the host does not read: nothing is read for it then."""
+        ...
+
     def host_left(self) -> None:
         """The host closed its end."""
         ...
@@ -101,6 +105,7 @@ class Shell:
         self._host = open_host(self._line, self.stop)
         self.to_host = self._host.send
         self._front = front(self)
+        self._host.on_pressure = self._front.hold
         self._helpers: dict[int, anyio.CancelScope] = {}
         self._tasks: anyio.abc.TaskGroup | None = None
 

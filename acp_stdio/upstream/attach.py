@@ -36,6 +36,10 @@ class Attacher(Protocol):
         """Sends one request. Raises `Failure("wrong_audience")`, with nothing sent, for another's token."""
         ...
 
+    def hold(self, held: bool) -> None:
+        """See `upstream.http.Connector`."""
+        ...
+
     async def aclose(self) -> None:
         """Ends whatever is open."""
         ...
@@ -85,6 +89,10 @@ class AuthorizedConnector:
             head_timeout=None,  # the relay has each call's deadline
         )
 
+    def hold(self, held: bool) -> None:
+        """See `upstream.http.Connector`."""
+        self._connector.hold(held)
+
     async def aclose(self) -> None:
         """Closes all connections."""
         await self._connector.aclose()
@@ -115,6 +123,10 @@ class ChildAttacher:
             if method == "POST" and frames.parse(body).is_request:
                 body = _with_meta(body, self._meta_key, encoded(token.value.reveal()))
         return self._connector.request(method, target, header_block, body, receiver, head_timeout=None)
+
+    def hold(self, held: bool) -> None:
+        """See `upstream.http.Connector`."""
+        self._connector.hold(held)
 
     async def aclose(self) -> None:
         """Ends the child."""

@@ -59,7 +59,7 @@ class ChildConnector:
         self._life: _Life | None = None
         self._leaving: set[_Life] = set()
         self._crashes = 0
-        self._closed = False
+        self._held = self._closed = False
 
     def request(
         self,
@@ -98,6 +98,12 @@ class ChildConnector:
         else:
             life.waiting.append((reply, body))
         return reply
+
+    def hold(self, held: bool) -> None:
+        """See `upstream.http.Connector`."""
+        self._held = held
+        if self._life is not None:
+            self._life.process.hold(held)
 
     async def aclose(self) -> None:
         """Ends the child and what it started, within half a second."""
@@ -164,6 +170,7 @@ class ChildConnector:
         if error is not None:
             raise error
         life.ready = True
+        life.process.hold(self._held)
         if life is not self._life:
             life.process.end(HURRY if self._closed else GRACE)
         for reply, body in life.waiting:

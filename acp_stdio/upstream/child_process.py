@@ -82,6 +82,12 @@ class ChildProcess(asyncio.SubprocessProtocol):
         self._stdin.write(frame + b"\n")
         return True
 
+    def hold(self, held: bool) -> None:
+        """While held its stdout is not read, and it waits as soon as the pipe is full."""
+        said = self._transport.get_pipe_transport(1) if self._transport is not None else None
+        if isinstance(said, asyncio.ReadTransport):
+            (said.pause_reading if held else said.resume_reading)()
+
     def end(self, patience: float) -> None:
         """Closes its input; after `patience` seconds it is asked to end, after as many more its tree is killed."""
         if not self._exited:

@@ -109,6 +109,11 @@ class Connection(asyncio.Protocol):
             self._call = None
             self.close()
 
+    def hold(self, held: bool) -> None:
+        """While held nothing is read; the server then waits, as TCP has it."""
+        if self._transport is not None:
+            (self._transport.pause_reading if held else self._transport.resume_reading)()
+
     def shut(self, why: str) -> None:
         """Fails the call under way, if any, and closes."""
         call, self._call = self._call, None

@@ -64,6 +64,10 @@ class Connector(Protocol):
         """
         ...
 
+    def hold(self, held: bool) -> None:
+        """While held nothing more is read from the server: whoever gets it does not keep up."""
+        ...
+
     async def aclose(self) -> None:
         """Fails what is under way and closes every connection."""
         ...

@@ -151,6 +151,10 @@ class SseConnector:
                 self._open(block)
         return reply
 
+    def hold(self, held: bool) -> None:
+        """See `upstream.http.Connector`."""
+        self._http.hold(held)
+
     async def aclose(self) -> None:
         """Ends the stream, and whatever the HTTP below holds."""
         self._end_session()

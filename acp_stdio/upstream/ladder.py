@@ -39,6 +39,10 @@ class LadderConnector:
             return _Attempt(self, target, header_block, body, receiver).begin()
         return self._fits.request(method, target, header_block, body, receiver, head_timeout=head_timeout)
 
+    def hold(self, held: bool) -> None:
+        """See `upstream.http.Connector`."""
+        self._http.hold(held)
+
     async def aclose(self) -> None:
         """See `upstream.http.Connector`."""
         await self._sse.aclose()  # and the HTTP that both share

@@ -65,7 +65,7 @@ class LeanConnector:
         self._reaper: asyncio.TimerHandle | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._sweep_at = math.inf
-        self._closed = False
+        self._held = self._closed = False
         self._gone: asyncio.Future[None] | None = None
 
     def request(
@@ -107,6 +107,12 @@ class LeanConnector:
             self._waiting.append(call)
             self._dial_as_needed()
         return call
+
+    def hold(self, held: bool) -> None:
+        """See `upstream.http.Connector`."""
+        self._held = held
+        for connection in self._open:
+            connection.hold(held)
 
     async def aclose(self) -> None:
         """See `upstream.http.Connector`. Takes a second at most."""
@@ -222,6 +228,7 @@ class LeanConnector:
         error = task.exception()
         if error is None and connection.usable(0.0):
             self._open.add(connection)
+            connection.hold(self._held)
             self.release(connection)
         else:
             connection.close()

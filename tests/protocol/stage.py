@@ -90,6 +90,10 @@ class ScriptedConnector:
     def __init__(self, trail: Path) -> None:
         self.sent: list[Sent] = []
         self._trail = trail
+        self.held = False
+
+    def hold(self, held: bool) -> None:
+        self.held = held
 
     def request(
         self,

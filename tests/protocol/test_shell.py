@@ -223,9 +223,11 @@ def test_a_host_that_does_not_read_is_not_read_from_and_nothing_is_lost(stage: S
         for _ in range(100):
             await anyio.lowlevel.checkpoint()
         assert len(stage.connector.sent) == 1, "its requests wait as long as it does not read"
+        assert stage.connector.held, "and nothing more is read for it"
         read = [await stage.read() for _ in range(count)]
         assert [frame["method"] for frame in read] == ["notifications/message"] * count
         await stage.until(lambda: len(stage.connector.sent) == 2)
+        assert not stage.connector.held
         stage.connector.sent[1].answer("read again")
         assert text_of(await stage.read()) == "read again"
 

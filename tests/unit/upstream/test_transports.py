@@ -354,6 +354,38 @@ async def test_an_answer_that_nobody_waits_for_any_more_is_told_to_nobody(stage:
         assert not given_up.over
 
 
+async def test_while_it_is_held_nothing_is_read_and_afterwards_all_of_it(stage: Stage) -> None:
+    size = 1 << 20
+    async with stage() as (near, far):
+        await greet(near, far)
+        stream = near.stream()
+        await stream.arrived()
+        near.connector.hold(True)
+        saying = asyncio.create_task(far.say({"method": "notifications/message", "params": {"data": "x" * size}}))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert stream.body == b""
+        near.connector.hold(False)
+        await stream.arrived(size)
+        await saying
+
+
+async def test_what_is_opened_meanwhile_is_held_too(stage: Stage) -> None:
+    async with stage() as (near, far):
+        near.connector.hold(True)
+        asked = near.post(INITIALIZE)
+        if not isinstance(far, SseFar):  # whose endpoint has to be read before anything can be sent
+            await far.answer(await asyncio.wait_for(far.heard.get(), PATIENCE), {"protocolVersion": "2025-11-25"})
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not asked.status
+        near.connector.hold(False)
+        if isinstance(far, SseFar):
+            await far.answer(await asyncio.wait_for(far.heard.get(), PATIENCE), {"protocolVersion": "2024-11-05"})
+        await asked.end()
+        assert asked.status == 200
+
+
 async def test_closing_fails_what_is_under_way(stage: Stage) -> None:
     async with stage() as (near, far):
         await greet(near, far)
