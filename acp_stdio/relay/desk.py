@@ -43,10 +43,11 @@ class Desk:
         jitter: Callable[[], float] = lambda: 0.0,
         sieve: Sieve = lambda _method, result, _live: result,
         notice: Callable[[], str] = lambda: "",
+        warn: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`jitter`: random, from 0 to 1; it spreads our next attempts over time. `mint` gives 128 random bits as
         hexadecimal digits. With `patience` (seconds, in place of both short waits) only the upstream's own
-        answers count: nothing is made up where it gives none."""
+        answers count: nothing is made up where it gives none. `warn`: for the log."""
         self.agent = Agent()
         self.modern = False
         self.strange = not catalogue
@@ -69,7 +70,7 @@ class Desk:
         self._list_wait = LIST_WAIT if patience is None else patience
         self._jitter = jitter
         self._session = LegacySession(jitter=jitter)
-        self._modern_headers = ModernHeaders()
+        self._modern_headers = ModernHeaders(warn)
         self._rows: dict[int, Row] = {}
         self._by_id: dict[bytes, Row] = {}
         self._last_call = 0

@@ -1,14 +1,18 @@
 """The headers that a request of the modern era carries (MCP 2026-07-28, streamable-http)."""
 
 import contextlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
 
 from acp_stdio.relay.commands import Headers
 from acp_stdio.relay.handshake import RequestView
-from acp_stdio.wire import headers, methods
+from acp_stdio.wire import frames, headers, methods
+
+MAX_REASON: Final = 200
+"""Characters of why a tool is not offered: the reason repeats names that the server chose."""
 
 
 class _Tool(msgspec.Struct):
@@ -29,7 +33,9 @@ _call_params = msgspec.json.Decoder(_CallParams)
 class ModernHeaders:
     """Knows which tools want arguments repeated as headers (`x-mcp-header`)."""
 
-    def __init__(self) -> None:
+    def __init__(self, warn: Callable[[str], None] = lambda _: None) -> None:
+        """`warn` is told of each tool that is left out, and why."""
+        self._warn = warn
         self._annotated: dict[str, dict[headers.Path, str]] = {}
 
     def learn(self, tools_result: bytes) -> bytes:
@@ -55,10 +61,11 @@ class ModernHeaders:
         try:
             tool = _tool.decode(raw)
             found = headers.header_annotations(msgspec.json.decode(tool.inputSchema))
-        except headers.InvalidAnnotation:
-            return False
         except (msgspec.MsgspecError, AttributeError, RecursionError):
             return True  # not a tool as we know it: it passes through
+        except headers.InvalidAnnotation as problem:
+            self._warn(f"the tool {tool.name[: frames.MAX_NAME]!a} is not offered: {str(problem)[:MAX_REASON]!a}")
+            return False
         self._annotated.pop(tool.name, None)
         if found:
             self._annotated[tool.name] = found

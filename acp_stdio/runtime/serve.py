@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import logging
 import os
 import signal
 import sys
@@ -44,6 +45,8 @@ from acp_stdio.wire import frames
 
 if TYPE_CHECKING:
     from acp_stdio.upstream.statements import Statements
+
+log = logging.getLogger(__name__)
 
 LEAVE: Final = 0.2
 """Seconds for taking the event loop down, after everything that matters is closed."""
@@ -143,6 +146,7 @@ def _mind(
         patience=REHEARSAL_PATIENCE if rehearsal else None,
         sieve=gate.sieve,
         notice=gate.notice,
+        warn=lambda text: log.warning("%s: %s", name, text),
     )
     return relay, gate
 

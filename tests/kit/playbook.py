@@ -33,9 +33,16 @@ class Playbook:
         timeout: float = 230.0,
     ) -> None:
         self._minted = 0
+        self.warnings: list[str] = []
         self.catalogue: Catalogue = {} if catalogue is None else catalogue
         self.relay = Relay(
-            "finance", self.catalogue, signed_in=signed_in, mint=self._mint, helpers=helpers, call_timeout=timeout
+            "finance",
+            self.catalogue,
+            signed_in=signed_in,
+            mint=self._mint,
+            helpers=helpers,
+            call_timeout=timeout,
+            warn=self.warnings.append,
         )
         self.mind: Mind = self.relay
         self.now = 0.0

@@ -26,7 +26,19 @@ def listed(book: Playbook, *tools: dict[str, Any], modern: bool = True) -> list[
 @pytest.mark.parametrize("helpers", [True, False])
 def test_a_tool_that_breaks_the_rules_is_dropped_and_hides_no_other(helpers: bool) -> None:
     ours = ["acp_login", "acp_status"] if helpers else []
-    assert listed(Playbook(helpers=helpers), GOOD, BAD, ODD) == ["good", "odd", *ours]
+    book = Playbook(helpers=helpers)
+    assert listed(book, GOOD, BAD, ODD) == ["good", "odd", *ours]
+    (warning,) = book.warnings
+    assert "'bad' is not offered" in warning, "the name and the reason are for the log (server/tools)"
+    assert "a type other than" in warning
+
+
+def test_what_a_server_calls_its_tools_makes_no_second_line_in_the_log() -> None:
+    book = Playbook()
+    listed(book, {**BAD, "name": "x\n2026-01-01 INFO all is well" * 9})
+    (warning,) = book.warnings
+    assert warning.isprintable()
+    assert len(warning) < 400
 
 
 def test_a_page_of_good_tools_goes_on_byte_for_byte() -> None:
