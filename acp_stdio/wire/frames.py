@@ -14,6 +14,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from acp_stdio.wire import methods
 from acp_stdio.wire.framing import MAX_LINE
+from acp_stdio.wire.members import members
 
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
@@ -98,21 +99,18 @@ def parse(raw: bytes) -> Frame:
 def _envelope_the_slow_way(raw: bytes) -> _Envelope:
     """For what msgspec refuses though JSON allows it, such as a lone surrogate; else says why."""
     try:
-        data: Any = json.loads(raw, parse_constant=_refuse_constant)
+        data: Any = json.loads(raw, parse_constant=_refuse_constant, parse_int=str, parse_float=str)
     except RecursionError:
         raise BadFrame(INVALID_REQUEST, "nested too deep") from None
     except ValueError:
         raise BadFrame(PARSE_ERROR, "not valid JSON") from None
     if not isinstance(data, dict):
         raise BadFrame(INVALID_REQUEST, "a message is one JSON object; only MCP 2025-03-26 has batches")
-    members = cast("dict[str, Any]", data)
-    method = members.get("method", UNSET)
-    if method is not UNSET and not isinstance(method, str):
+    given = members(raw)
+    method = cast("dict[str, Any]", data).get("method", UNSET)
+    if method is not UNSET and not bytes(given["method"]).startswith(b'"'):
         raise BadFrame(INVALID_REQUEST, "the method is not a string")
-    parts = {
-        name: Raw(json.dumps(members[name]).encode()) for name in ("id", "params", "result", "error") if name in members
-    }
-    return _Envelope(method=method, **parts)
+    return _Envelope(method, *(given.get(name, UNSET) for name in ("id", "params", "result", "error")))
 
 
 def _refuse_constant(name: str) -> NoReturn:
