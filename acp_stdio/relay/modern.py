@@ -60,9 +60,11 @@ class ModernHeaders:
     def _may_be_offered(self, raw: Raw) -> bool:
         try:
             tool = _tool.decode(raw)
-            found = headers.header_annotations(msgspec.json.decode(tool.inputSchema))
-        except (msgspec.MsgspecError, AttributeError, RecursionError):
+            schema = msgspec.json.decode(tool.inputSchema)
+        except (msgspec.MsgspecError, RecursionError):
             return True  # not a tool as we know it: it passes through
+        try:
+            found = headers.header_annotations(schema)
         except headers.InvalidAnnotation as problem:
             self._warn(f"the tool {tool.name[: frames.MAX_NAME]!a} is not offered: {str(problem)[:MAX_REASON]!a}")
             return False
