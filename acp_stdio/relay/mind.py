@@ -67,8 +67,8 @@ class Mind(Protocol):
         """This call's exchange is over."""
         ...
 
-    def refused(self, call: int, failure: Failure, now: float) -> list[Command]:
-        """The call did not leave."""
+    def refused(self, call: int, failure: Failure, now: float, *, turned_away: bool = False) -> list[Command]:
+        """The call did not leave, or not once more after the server had `turned_away` its token."""
         ...
 
     def tick(self, now: float, left: Callable[[int], bool] = ...) -> list[Command]:

@@ -177,12 +177,15 @@ class Relay(Timing):
             case _:
                 return self._to_be_resumed(row, ending, now) or self._unanswered(row, ending, now)
 
-    def refused(self, call: int, failure: Failure, now: float) -> list[Command]:
-        """The call did not leave: no token, no intent, or no right to send it."""
+    def refused(self, call: int, failure: Failure, now: float, *, turned_away: bool = False) -> list[Command]:
+        """The call did not leave: no token, no intent, or no right to send it.
+
+        `turned_away`: it did, the server did not take its token (401), and there is no other.
+        """
         row = self._rows.get(call)
         if row is None:
             return []
-        return self._fail(row, failure, self._unsent(row), "denied", now)
+        return self._fail(row, failure, self._unsent(row, turned_away=turned_away), "denied", now)
 
     def _means_lost(self, row: Row) -> bool:
         """Whether a 404 to this row says that its session is gone. A session is opened again once a row."""

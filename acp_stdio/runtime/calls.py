@@ -24,7 +24,7 @@ from acp_stdio.upstream.attach import Attacher
 from acp_stdio.upstream.http import Exchange
 from acp_stdio.upstream.streamable_http import Answer
 from acp_stdio.wire.ending import Ending
-from acp_stdio.wire.headers import header_block
+from acp_stdio.wire.headers import header_block, header_text
 
 if TYPE_CHECKING:
     from acp_stdio.upstream.statements import Statements
@@ -44,7 +44,7 @@ class Listener(Protocol):
 
     def ended(self, call: int, ending: Ending) -> None: ...
 
-    def refused(self, call: int, failure: Failure) -> None: ...
+    def refused(self, call: int, failure: Failure, *, turned_away: bool) -> None: ...
 
 
 @dataclass(slots=True)
@@ -186,7 +186,7 @@ class Calls:
         if not call.number:
             self._parted.set()
         if self._live.pop(call.number, None) is not None:
-            self._listener.refused(call.number, failure)
+            self._listener.refused(call.number, failure, turned_away=call.turned_away)
 
     def send(self, call: "_Call", token: AccessToken) -> Exchange:
         """Intent, a last look at the session, then the request. Raises `Failure`, with nothing sent."""
@@ -271,6 +271,7 @@ class _Call:
         self._exchange: Exchange | None = None
         self.may_repeat = number != 0
         """Once, after a 401, unless nobody waits any more. A goodbye is not repeated."""
+        self.turned_away = False  # by a 401: it has been at the server, although it does not leave again
         self._over = False
 
     def launch(self, token: AccessToken) -> None:
@@ -304,11 +305,13 @@ class _Call:
             self._calls.received(self, raw)
 
     def ended(self, ending: Ending) -> None:
-        if ending.status == 401 and self.may_repeat and not self._over and not wants_the_person(ending):
-            self.may_repeat, self._exchange = False, None  # refused, so nothing was done: once more with a new token
-            self.wait_for_token()
+        if self._over:
             return
-        if not self._over:
+        if ending.status == 401 and self.may_repeat and not wants_the_person(ending):
+            # Refused, so nothing was done: once more with a new token.
+            self.may_repeat, self.turned_away, self._exchange = False, True, None
+            self.wait_for_token()
+        else:
             self._over = True
             self._calls.ended(self, ending)
 
@@ -343,8 +346,3 @@ def _trace() -> str:
     """A W3C `traceparent`, sampled."""
     number = os.urandom(24).hex()
     return f"00-{number[:32]}-{number[32:]}-01"
-
-
-def header_text(text: str) -> str:
-    """What a host says of itself, made safe for one header: printable ASCII without parentheses."""
-    return "".join(c if c.isascii() and c.isprintable() and c not in "()/\\" else "_" for c in text)[:64]

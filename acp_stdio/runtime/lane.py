@@ -214,12 +214,12 @@ class Lane:
             self._parts.demands.worked(self._parts.upstream)
         self._carry_out(self.mind.upstream_ended(call, ending, self._loop.time()))
 
-    def refused(self, call: int, failure: Failure) -> None:
+    def refused(self, call: int, failure: Failure, *, turned_away: bool) -> None:
         """See `Relay.refused`."""
-        log.info("not sent: %s: %s", failure.reason, failure.message)
+        log.info("not sent%s: %s: %s", " again" if turned_away else "", failure.reason, failure.message)
         if failure.reason == "login_required":
             self._parts.memory.forget_if(self._parts.who.logged_out())
-        self._carry_out(self.mind.refused(call, failure, self._loop.time()))
+        self._carry_out(self.mind.refused(call, failure, self._loop.time(), turned_away=turned_away))
 
     # -- commands --------------------------------------------------------------------------------------
 

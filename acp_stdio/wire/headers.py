@@ -164,3 +164,8 @@ def header_block(headers: Iterable[tuple[str, str]]) -> bytes:
     if not _BLOCK.fullmatch(text) or text.count("\n") != len(lines):
         raise ValueError("a header's name or value holds characters that HTTP does not carry")
     return text.encode("latin-1")
+
+
+def header_text(text: str) -> str:
+    """What a host says of itself, made safe for one header: printable ASCII without parentheses."""
+    return "".join(c if c.isascii() and c.isprintable() and c not in "()/\\" else "_" for c in text)[:64]

@@ -195,6 +195,22 @@ def test_a_401_asks_for_a_newer_token_and_the_call_goes_again_once(stage: Stage)
     assert stage.records() == [("call.intent", ""), ("call.outcome", "denied")]
 
 
+def test_a_401_without_a_newer_token_says_that_the_call_was_sent_and_not_carried_out(stage: Stage) -> None:
+    async def act() -> None:
+        stage.give(stage.token())
+        stage.call()
+        await stage.until(lambda: stage.connector.sent)
+        stage.connector.sent[0].refuse()
+        await stage.until(lambda: len(stage.helpers) == 2)
+        stage.give(Failure("idp_unreachable", "idp.example.com could not be reached.", "Try again."))
+        assert text_of(await stage.read()).startswith("Nothing was carried out. idp.example.com could not be reached.")
+        stage.call()
+        assert text_of(await stage.read()).startswith("Nothing was sent. idp.example.com"), "the next one stays here"
+
+    play(stage, act)
+    assert len(stage.connector.sent) == 1
+
+
 def test_a_refresh_that_failed_answers_who_comes_right_after_without_another_attempt(stage: Stage) -> None:
     async def act() -> None:
         stage.call()

@@ -168,6 +168,7 @@ def test_a_held_sign_in_serves_calls_until_the_server_refuses_its_token(stage: S
         calls(stage)[-1].refuse(401)
         told = await stage.read()
         assert reason_of(told) == "login_required"
+        assert text_of(told).startswith("Nothing was carried out. "), "it was sent"
         assert "issues no refresh token" in text_of(told)
         assert text_of(told).endswith("Approve the tool `acp_login` again, then repeat this.")
         assert len(stage.helpers) == helpers, "there is nothing to renew"

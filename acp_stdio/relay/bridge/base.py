@@ -132,9 +132,9 @@ class Bridge:
         """See `Relay.upstream_ended`."""
         return self.out(self.inner.upstream_ended(call, ending, now), now)
 
-    def refused(self, call: int, failure: Failure, now: float) -> list[Command]:
+    def refused(self, call: int, failure: Failure, now: float, *, turned_away: bool = False) -> list[Command]:
         """See `Relay.refused`."""
-        return self.out(self.inner.refused(call, failure, now), now)
+        return self.out(self.inner.refused(call, failure, now, turned_away=turned_away), now)
 
     def tick(self, now: float, left: Callable[[int], bool] = lambda _: True) -> list[Command]:
         """See `Relay.tick`."""
