@@ -14,6 +14,7 @@ from acp_stdio.cli.render import Output
 from acp_stdio.cli.times import ago, local
 from acp_stdio.errors import EXIT_NETWORK, EXIT_OK, Failure
 from acp_stdio.identity.model import Session
+from acp_stdio.identity.scopes import narrower, wider
 from acp_stdio.identity.step_up import StepUp, claims_in
 from acp_stdio.settings.model import Settings, UpstreamSettings
 
@@ -204,7 +205,15 @@ def _words(one: SignedIn) -> str:
     confirmed = f" Confirmed {ago(session.confirmed_at, time.time())}." if one.already else ""
     return (
         f"{start} as {account_words(session.account)}{since}, {UNTIL}. "
-        f"The sign-in is stored in {stored_in(session.storage)}.{confirmed}"
+        f"The sign-in is stored in {stored_in(session.storage)}.{confirmed}{_other_scopes(session)}"
+    )
+
+
+def _other_scopes(session: Session) -> str:
+    """What the provider made of the scopes that were asked for, where that is not the same."""
+    more, less = wider(session), narrower(session)
+    return (f"\nGranted, although not asked for: {' '.join(more)}." if more else "") + (
+        f"\nAsked for, and not granted: {' '.join(less)}." if less else ""
     )
 
 
@@ -220,6 +229,8 @@ def _facts(one: SignedIn) -> dict[str, Any]:
         "client_source": session.client_source,
         "storage": session.storage,
         "scopes": list(session.scopes),
+        "scopes_not_asked_for": list(wider(session)),
+        "scopes_not_granted": list(narrower(session)),
         "obtained_at": utc(session.obtained_at),
         "until": None,
     }

@@ -20,6 +20,7 @@ from acp_stdio.cli.render import table
 from acp_stdio.cli.times import ago, local, span
 from acp_stdio.errors import EXIT_OK, EXIT_SIGN_IN_REQUIRED, Failure
 from acp_stdio.identity.model import Session
+from acp_stdio.identity.scopes import narrower, wider
 from acp_stdio.settings.model import Settings, UpstreamSettings
 from acp_stdio.tokens.endings import signed_out, too_old
 from acp_stdio.tokens.session_file import SessionFile
@@ -131,6 +132,8 @@ def _facts(
         # The file store is said every time, also before anything is in it: it is not what people expect.
         "storage": "file" if settings.storage.backend == "file" and not signed_in else known.storage,
         "scopes": list(known.scopes),
+        "scopes_not_asked_for": list(wider(known)),
+        "scopes_not_granted": list(narrower(known)),
         "obtained_at": utc(known.obtained_at) if known.obtained_at else None,
         "confirmed_at": utc(known.confirmed_at) if known.confirmed_at else None,
         "recheck_identity_s": settings.identity.recheck_identity,
@@ -200,6 +203,8 @@ def _words(settings: Settings, session: Session | None, data: dict[str, Any], no
         ("confirmed", f"{ago(known.confirmed_at, now)} {recheck}" if known.signed_in else ""),
         ("ends", "when you sign out or your company ends the session" if known.signed_in else ""),
         ("scopes", " ".join(known.scopes) if known.signed_in else ""),
+        ("unasked", f"{' '.join(wider(known))} (granted, although not asked for)" if wider(known) else ""),
+        ("denied", f"{' '.join(narrower(known))} (asked for, and not granted)" if narrower(known) else ""),
     ]
     blocks = [table(rows), *([identity_words(data["identity"])] if verbose else [])]
     blocks += [_upstream_words(each, now) for each in data["upstreams"]]

@@ -84,7 +84,9 @@ class Session:
     storage: str = ""
     """The vault backend that wrote the grant; empty where nothing is stored (`Held`)."""
     scopes: tuple[str, ...] = ()
-    """What was granted, as far as the answer or the request tells."""
+    """What was granted: what the answer said, or exactly what was asked for (RFC 6749 section 5.1).
+
+    `identity.scopes` compares. An earlier version added what was asked for."""
     asked: tuple[str, ...] = ()
     """The scopes that the sign-in asked for; empty in a session that an earlier version wrote."""
     resources: dict[str, str] = field(default_factory=dict[str, str])

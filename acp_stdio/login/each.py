@@ -9,6 +9,7 @@ import httpx2
 
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import Session
+from acp_stdio.identity.scopes import covered_scopes
 from acp_stdio.login.browser import Talk
 from acp_stdio.login.flow import Choices, sign_in_at
 from acp_stdio.login.wanted import survey
@@ -135,7 +136,7 @@ def _already(settings: Settings, choices: Choices) -> Iterator[Outcome]:
     for mine in by_sign_in(settings):
         ctx = open_context(mine, may_prompt=True)
         session = ctx.session.read()
-        if session is None or not session.signed_in or not set(choices.step_up.scopes) <= set(session.scopes):
+        if session is None or not session.signed_in or not set(choices.step_up.scopes) <= set(covered_scopes(session)):
             continue
         identity = mine.identity
         if identity.issuer not in ("", session.issuer) or identity.client_id not in ("", session.client_id):

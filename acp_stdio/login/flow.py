@@ -11,6 +11,7 @@ import httpx2
 from acp_stdio.errors import Failure
 from acp_stdio.identity.claims import LEEWAY, account_from_claims, check_required_account, verify_id_token
 from acp_stdio.identity.model import Account, Held, Session, unverified
+from acp_stdio.identity.scopes import granted_scopes
 from acp_stdio.identity.step_up import NOTHING_MORE, StepUp
 from acp_stdio.login.answer import UnknownClient
 from acp_stdio.login.browser import Ask, BrowserChoices, Granted, Talk, browser_grant
@@ -164,7 +165,7 @@ def _keep(
     response = granted.response
     try:
         account = _account(ctx.settings, http, server, client, wanted, granted)
-        scopes = _all_scopes(tuple((response.scope or " ".join(wanted.scopes)).split()), wanted)
+        scopes = granted_scopes(response.scope, wanted.scopes)
         if response.refresh_token is None and hand_over is not None:
             session = coming_session(ctx, response, account, wanted.resources, scopes, wanted.scopes, server, client)
             try:
@@ -267,11 +268,6 @@ def _give_back(http: httpx2.Client, server: AuthorizationServer, client: Client,
     if response.refresh_token is not None:
         end(response.refresh_token, "refresh_token")
     end(response.access_token, "access_token")
-
-
-def _all_scopes(granted: tuple[str, ...], wanted: Wanted) -> tuple[str, ...]:
-    """The answer's `scope` is that of one access token; what the grant covers is what was asked for."""
-    return tuple(dict.fromkeys((*granted, *wanted.scopes)))
 
 
 def _without_scope(parameters: Mapping[str, str]) -> dict[str, str]:

@@ -14,7 +14,9 @@ from typing import Final
 
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import AccessToken, Grant, Session
+from acp_stdio.identity.scopes import narrower
 from acp_stdio.oauth.endpoint import TokenError, TokenResponse
+from acp_stdio.oauth.presets import preset_of, token_request_params
 from acp_stdio.settings.model import IdentitySettings, UpstreamSettings
 from acp_stdio.settings.revocations import revoked_failure
 from acp_stdio.tokens.context import Context, Provider
@@ -146,7 +148,7 @@ def _renew(
     resource = session.resources.get(upstream.name, upstream.url)
     while True:
         try:
-            response = provider.refresh(grant.refresh_token, upstream, resource)
+            response = provider.refresh(grant.refresh_token, _grantable(ctx, session, upstream), resource)
             break
         except Failure:  # not even asked: the configuration does not say what for
             if not lost:
@@ -174,6 +176,26 @@ def _renew(
         lambda now: replace(_unmarked(now), confirmed_at=sent_at, access_ttl=response.expires_in or now.access_ttl),
     )
     return session, response, sent_at
+
+
+def _grantable(ctx: Context, session: Session, upstream: UpstreamSettings) -> UpstreamSettings:
+    """`upstream` without the scopes that the sign-in was denied: RFC 6749 section 6 has a refresh ask for no others.
+
+    Raises `Failure(insufficient_scope)` where a token is asked for by its scopes alone, and all were denied.
+    """
+    denied = narrower(session)
+    scopes = tuple(scope for scope in upstream.scopes if scope not in denied)
+    if (
+        upstream.scopes
+        and not scopes
+        and "scope" in token_request_params(upstream, preset_of(ctx.settings.identity), "")
+    ):
+        raise Failure(
+            "insufficient_scope",
+            f"{session.issuer} did not grant {' '.join(denied)}, which {upstream.name} needs.",
+            "Ask whoever runs the provider to allow it, then run `acp-stdio login --force`.",
+        )
+    return replace(upstream, scopes=scopes)
 
 
 def _unmarked(session: Session) -> Session:

@@ -92,7 +92,7 @@ def missing_scopes(session: Session | None, upstream: UpstreamSettings) -> tuple
     """What `upstream` needs and nobody asked for when the person signed in. Exchanged tokens have their own."""
     if session is None or upstream.token_request == "exchange":  # noqa: S105 - a way of asking
         return ()
-    return tuple(scope for scope in upstream.scopes if scope not in session.scopes)
+    return tuple(scope for scope in upstream.scopes if scope not in (*session.asked, *session.scopes))
 
 
 def granted_for(session: Session | None, upstream: UpstreamSettings) -> bool:

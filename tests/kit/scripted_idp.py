@@ -12,6 +12,7 @@ import json
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, Literal, Self
@@ -72,6 +73,8 @@ class ScriptedIdp:
     signs_with: str = ""
     clock_offset: int = 0
     """Seconds by which the provider's clock is ahead of ours."""
+    grants: Callable[[tuple[str, ...]], tuple[str, ...] | None] = field(default=lambda asked: asked)
+    """What is granted of what was asked for, and said in the answer; None: all of it, and nothing is said."""
     disabled: set[str] = field(default_factory=set[str])
     requests: list[tuple[str, Form]] = field(default_factory=list[tuple[str, Form]])
     """Path and parameters of every request to an endpoint, oldest first."""
@@ -233,13 +236,17 @@ class ScriptedIdp:
 
     def _tokens(self, grant: _Grant, form: Form, spent: str | None, nonce: str | None) -> dict[str, Any]:
         asked = tuple(form.get("scope", "").split()) or grant.scopes
+        granted = self.grants(grant.scopes if spent is None else asked)
+        if spent is not None and "scope" in form and granted is not None and not set(asked) <= set(granted):
+            raise Refused("invalid_scope", "more than was granted")  # RFC 6749 section 6
         access = self.access_token(self.token_user or grant.user, {**grant.request, **form})
         answer: dict[str, Any] = {
             "token_type": "Bearer",
             "access_token": access,
             "expires_in": self.access_ttl,
-            "scope": " ".join(asked),
         }
+        if granted is not None:
+            answer["scope"] = " ".join(granted)
         if self.keeps(asked, {**grant.request, **form}):
             answer["refresh_token"] = self.next_refresh_token(spent)
             self._refresh[answer["refresh_token"]] = grant
