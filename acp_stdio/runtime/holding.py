@@ -12,6 +12,7 @@ from itertools import count
 from typing import Final
 
 from acp_stdio.identity.model import AccessToken, Held, Session
+from acp_stdio.runtime.elapsed import elapsed
 from acp_stdio.tokens.endings import Ending, ended
 from acp_stdio.tokens.freshness import confirmed, is_usable, skew
 from acp_stdio.tokens.sign_ins import Sessions
@@ -44,6 +45,8 @@ class Holding:
         self._tell = tell
         self._recheck = recheck_identity
         self._held: Held | None = None
+        self._held_since = (0.0, 0.0)
+        """When it was brought, by the wall clock and by `elapsed`."""
         self._over: Session | None = None
         """What was held last, and why it is not any more."""
         self._beside: int | None = None
@@ -80,6 +83,7 @@ class Holding:
         mine = -next(_NUMBERS)  # no file has a generation below 0: no other process's token or session is taken for it
         tokens = {self.upstream: replace(held.tokens[self.upstream], generation=mine)}
         self._held, self._over, self._beside = Held(replace(held.session, generation=mine), tokens), None, beside
+        self._held_since = time.time(), elapsed()
         self._tell(True)
 
     @property
@@ -103,8 +107,13 @@ class Holding:
             self._end("refused")
 
     def _serves(self, held: Held) -> bool:
-        now = time.time()
+        now = self._now(held)
         return confirmed(held.session, self._recheck, now) and any(is_usable(t, now) for t in held.tokens.values())
+
+    def _now(self, held: Held) -> float:
+        """A clock that was put back makes nothing live longer; one from before the sign-in tells nothing."""
+        now, (brought, at) = time.time(), self._held_since
+        return now if now < held.session.confirmed_at else max(now, brought + elapsed() - at)
 
     def _end(self, because: Ending) -> None:
         assert self._held is not None

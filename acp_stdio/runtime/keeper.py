@@ -8,6 +8,7 @@ from typing import Final
 
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import AccessToken, Session
+from acp_stdio.runtime.elapsed import WallClock
 from acp_stdio.runtime.helper_process import HelperProcess
 from acp_stdio.runtime.holding import Holding, is_held
 from acp_stdio.settings.revocations import revoked_failure
@@ -50,6 +51,9 @@ class Keeper:
         self._failed_at = 0.0
         self._failed = failed
         self._over = False
+        self._clock = WallClock()
+        self._again = False
+        """Whether the token on its way is fetched anew, for the one before came too late."""
         if started is not None:
             self._follow(started)
 
@@ -71,6 +75,8 @@ class Keeper:
             raise revoked_failure()
         if self._holding.held is not None:
             return self._held_token()
+        if self._clock.was_put_back():  # by then the token's age is not known, nor that of the last confirmation
+            self._token = None
         token = self._token
         if token is None:
             return None
@@ -163,6 +169,11 @@ class Keeper:
 
     def _answered(self, answer: AccessToken | Failure) -> None:
         self._helper = None
+        if isinstance(answer, AccessToken) and self._waiters and not self._again and self._came_late(answer):
+            self._again = True
+            self._start(None)
+            return
+        self._again = False
         if isinstance(answer, Failure) and not self._over:
             self._failed(answer)
         if isinstance(answer, AccessToken):
@@ -172,3 +183,9 @@ class Keeper:
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             waiter(answer)
+
+    def _came_late(self, token: AccessToken) -> bool:
+        """Whether the machine slept, or its clock was set, while the token was on its way; it was good when it left."""
+        now, began = time.time(), token.issued_at
+        over = is_usable(token, began) and not is_usable(token, now)
+        return over or not 0 <= now - began < self._recheck

@@ -287,6 +287,10 @@ class Stage:
         """The newest helper's answer."""
         self.helpers[-1].answer.set_result(answer)
 
+    def confirm(self) -> None:
+        """What a renewal writes before its token is given."""
+        self.session_file.write(replace(self.session, confirmed_at=time.time()))
+
     def sign_out(self) -> None:
         """What a logout in a terminal writes first."""
         self.session_file.write(ended(self.session, "logout", time.time()))

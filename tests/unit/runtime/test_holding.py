@@ -106,6 +106,17 @@ def test_it_ends_with_its_access_token_and_with_the_time_for_a_recheck(
     assert "issues no refresh token" in process.signed_in(), "a clock that is put right brings nothing back"
 
 
+def test_a_clock_that_is_put_back_does_not_make_it_live_longer(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed = 0.0
+    monkeypatch.setattr(module, "elapsed", lambda: passed)
+    process.now = NOW + 300.0
+    hold(process, token(lifetime=600.0))
+    passed, process.now = 299.0, NOW + 1.0  # put back by almost ten minutes
+    assert "issues no refresh token" in process.signed_in()
+
+
 def test_a_refused_token_ends_it_and_another_sign_ins_does_not(process: Process) -> None:
     hold(process)
     assert process.view.held is not None
