@@ -1,4 +1,4 @@
-"""`policy`: checks the rules, explains one decision, runs a table of cases, replays the trail."""
+"""`policy`: checks the rules, explains one decision, runs a table of cases, replays the trail, signs."""
 
 import argparse
 import json
@@ -6,14 +6,20 @@ import os
 from pathlib import Path
 from typing import Any, cast
 
+from acp_stdio.cli import policy_sign
 from acp_stdio.cli.common import add_common, bind_environment, output_of, settings_of
 from acp_stdio.cli.render import Output, table
 from acp_stdio.errors import EXIT_DENIED, EXIT_OK, Failure
 from acp_stdio.policy import decide, rules
 from acp_stdio.policy.rules import UNKNOWN, Agent, Facts, Policy
+from acp_stdio.settings import managed
 from acp_stdio.settings.conditions import DAYS
+from acp_stdio.settings.load import read_sources
 from acp_stdio.settings.model import Settings
 from acp_stdio.settings.policy_cases import METHODS, moment, read_cases
+from acp_stdio.settings.signed_rules import Signed, naming
+from acp_stdio.settings.signed_rules import read as read_signed
+from acp_stdio.settings.sources import Problems
 
 EXAMPLES = """\
   acp-stdio policy check
@@ -21,6 +27,7 @@ EXAMPLES = """\
   acp-stdio policy why finance transfer --as me        with the claims of your token as of now
   acp-stdio policy test cases.toml                     what you expect, as a table
   acp-stdio policy test --replay --since 7d            what today's rules had said to last week's calls
+  acp-stdio policy sign rules.toml --key policy.key    for the administrator: rules that count only as signed
 """
 
 _APPLIES = {True: "applies", False: "no", None: "not known"}
@@ -51,7 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for each in (why, test):
         said = "what a token says, such as groups=a,b; repeat it" + ("; me: your own" if each is why else "")
         each.add_argument("--as", action="append", default=list[str](), dest="claims", metavar="CLAIM=VALUE", help=said)
-    for each in (check, why, test):
+    sign = actions.add_parser("sign", help="sign rules, for the administrator")
+    policy_sign.add_arguments(sign)
+    for each in (check, why, test, sign):
         each.formatter_class = argparse.RawDescriptionHelpFormatter
         each.epilog = f"examples:\n{EXAMPLES}"
         add_common(each, default=argparse.SUPPRESS)
@@ -60,6 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0 fine, 3 the configuration is invalid, 7 denied, or a case came out otherwise than expected."""
+    if args.action == "sign":
+        return policy_sign.run(args, output_of(args))
     settings, out = settings_of(args), output_of(args)
     policy = settings.policy or Policy()
     match args.action:
@@ -77,17 +88,30 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(settings: Settings, policy: Policy, out: Output) -> int:
     """Mistakes have been told by now: reading the settings reads the rules."""
-    layers = [
+    signed = _signed(settings)
+    layers: list[dict[str, Any]] = [
         {"layer": layer.name, "default": layer.default, "rules": [rule.id for rule in layer.rules]}
         for layer in policy.layers
     ]
     words = [f"{layer.name}: {len(layer.rules)} rules, default {layer.default}" for layer in policy.layers]
+    if signed is not None:
+        words.append(f"managed: signed by {signed.signer}, serial {signed.serial}, {signed.source.path}")
+    elif any(layer.name == "managed" for layer in policy.layers):
+        words.append("managed: not signed")
     told = "\n".join([*words, f"version {policy.version}"]) if words else "There are no rules: everything may pass."
     unmet = _unmet(settings, policy)
     for rule in unmet:
         out.warn(f"{rule} is about none of the configured upstreams.")
-    out.result(told, {"version": policy.version, "layers": layers, "without_upstream": unmet})
+    by = signed and {"by": signed.signer, "serial": signed.serial, "file": str(signed.source.path)}
+    out.result(told, {"version": policy.version, "layers": layers, "signed": by, "without_upstream": unmet})
     return EXIT_OK
+
+
+def _signed(settings: Settings) -> Signed | None:
+    """By whom the managed rules are signed. They have just been read without a problem."""
+    problems = Problems()
+    named = naming(read_sources(managed.PLACE, settings.user_file, required=False, problems=problems))
+    return read_signed(named, settings.paths.state, problems) if named is not None else None
 
 
 def _unmet(settings: Settings, policy: Policy) -> list[str]:

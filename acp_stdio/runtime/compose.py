@@ -127,6 +127,7 @@ def compose(arguments: RunArguments, argv: list[str]) -> Program:
         profile=arguments.profile,
         targets=arguments.targets,
         environ=os.environ,
+        signed=False,
     )
     if not settings.upstreams:
         raise Failure(

@@ -72,7 +72,7 @@ def serve(
     alone = len(served) == 1
     people = {each.upstream.name for each in served if each.upstream.takes_token}
     helpers = settings.host.helper_tools and not rehearsal and bool(people)
-    rules = PolicyFiles(settings.user_file)
+    rules = PolicyFiles(settings.user_file, settings.paths.state)
     minds = [
         _mind(settings, each, rules, played.parent, helpers=helpers and alone, rehearsal=rehearsal) for each in served
     ]

@@ -47,12 +47,14 @@ def load(
     targets: Sequence[str] = (),
     environ: Mapping[str, str],
     bare: bool = False,
+    signed: bool = True,
 ) -> Settings:
     """The settings for one command.
 
     `config` and `profile` are the command line's, None and "" where it has none; `targets` are
     names of upstreams or URLs, none for all upstreams. `bare`: where somebody has signed in by URL alone,
-    the command does without a file. Raises `configuration_invalid`.
+    the command does without a file. `signed`: reads signed rules, too, which `run` does at its first call and not
+    at its start. Raises `configuration_invalid`.
     """
     paths = user_paths(environ)
     chosen = chosen_file(config, environ)
@@ -70,7 +72,7 @@ def load(
             f"There is no configuration yet: {user} does not exist.",
             f"Write {user} with your company's values, for example:\n\n{EXAMPLE}",
         )
-    return build(sources, user=user, paths=paths, profile=profile, targets=targets, problems=problems)
+    return build(sources, user=user, paths=paths, profile=profile, targets=targets, problems=problems, signed=signed)
 
 
 def chosen_file(config: Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -96,6 +98,7 @@ def build(
     profile: str,
     targets: Sequence[str],
     problems: Problems,
+    signed: bool = True,
 ) -> Settings:
     """Settings from parsed files, weakest first. Raises `configuration_invalid`.
 
@@ -137,7 +140,7 @@ def build(
         allow_token_export=allow_token_export,
         user_file=user,
         config_file=user if any(source.path == user for source in sources) else None,
-        policy=read_policy(sources, problems),
+        policy=read_policy(sources, problems, paths.state if signed else None),
     )
     problems.stop_if_any()
     return settings
@@ -161,8 +164,11 @@ def read_sources(place: Path, user: Path, *, required: bool, problems: Problems)
     return sources
 
 
-def read_policy(sources: Sequence[Source], problems: Problems) -> "Policy | None":
-    """The rules of all files; None, and nothing imported, where no file has any."""
+def read_policy(sources: Sequence[Source], problems: Problems, state: Path | None) -> "Policy | None":
+    """The rules of all files; None, and nothing imported, where no file has any.
+
+    `state`: where is kept which signed rules were seen; None leaves signed rules out, for a start that decides nothing.
+    """
     layers = [
         ("managed" if source.path == managed.PLACE else "user", Entry(source.data["policy"], source, ("policy",)))
         for source in reversed(sources)
@@ -170,8 +176,13 @@ def read_policy(sources: Sequence[Source], problems: Problems) -> "Policy | None
     ]
     if not layers:
         return None
+    from acp_stdio.settings import signed_rules
     from acp_stdio.settings.policy import read
 
+    if (named := signed_rules.naming(sources)) is not None:
+        signed = signed_rules.read(named, state, problems) if state is not None else None
+        inside = [("managed", Entry(signed.source.data["policy"], signed.source, ("policy",)))] if signed else []
+        layers = [*inside, *(layer for layer in layers if layer[0] != "managed")]
     return read(layers, problems)
 
 

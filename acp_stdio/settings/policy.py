@@ -27,6 +27,7 @@ from acp_stdio.policy.values import Truth
 from acp_stdio.settings import checks
 from acp_stdio.settings.conditions import ask_arguments, asks, either, either_of, inner, is_table, listed, members
 from acp_stdio.settings.durations import seconds
+from acp_stdio.settings.signed_rules import KEYS
 from acp_stdio.settings.sources import Entry, Problems
 from acp_stdio.settings.table import Table
 
@@ -79,6 +80,9 @@ class _Reader:
         changes: Changes = self._table.word("tool_changes", "ask", CHANGES)
         accepted = frozenset(self._table.texts("accepted_tools", (), _is_digest))
         rules = self._rules(self._table.entry("rules"))
+        for key in KEYS:
+            if (named := self._table.entry(key)) is not None:
+                self._problems.at(named, "is the administrator's to say, in the managed file")
         self._table.finish()
         said = changes if "tool_changes" in self._table.written else None
         return Layer(self._name, rules, default, said, accepted, self._reads_arguments)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from acp_stdio.errors import Failure
 from acp_stdio.settings import managed
 from acp_stdio.settings.load import read_policy, read_sources
+from acp_stdio.settings.signed_rules import files
 from acp_stdio.settings.sources import Problems
 
 if TYPE_CHECKING:
@@ -24,8 +25,12 @@ class PolicyFiles:
     20 rules about a call takes 80 us.
     """
 
-    def __init__(self, user: Path) -> None:
+    def __init__(self, user: Path, state: Path) -> None:
+        """`state`: the user's, where is kept which signed rules were seen."""
         self._user = user
+        self._state = state
+        self._signed: tuple[Path, ...] = ()
+        """The signed rules and their signature, where the administrator's file names them."""
         self._seen: tuple[_Signature, ...] = ()
         self._policy: Policy | None = None
         self._failure: Failure | None = None
@@ -36,27 +41,35 @@ class PolicyFiles:
         Raises `Failure("configuration_invalid")` where a file cannot be read, trusted or understood, until that
         changes: what the rules would say is not known then.
         """
-        seen = (_signature(managed.PLACE), _signature(self._user))
+        seen = self._look()
         if seen != self._seen:
             if managed.in_flux(managed.PLACE, time.time(), known=self._seen[:1] not in ((), (_NOTHING,))):
                 raise _half_saved()  # and not remembered: the next call looks again
-            self._read()
-            self._seen = seen  # older than what was read or equal to it: a write in between is seen next time
+            self._read(seen[:2])
         if self._failure is not None:
             raise self._failure
         return self._policy
 
-    def _read(self) -> None:
+    def _look(self) -> tuple[_Signature, ...]:
+        return tuple(_signature(path) for path in (managed.PLACE, self._user, *self._signed))
+
+    def _read(self, seen: tuple[_Signature, ...]) -> None:
+        """Remembers looks that are older than what was read or equal to it: a write in between is seen next time."""
         problems = Problems()
         try:
             sources = read_sources(managed.PLACE, self._user, required=False, problems=problems)
-            policy = read_policy(sources, problems)
+            self._signed = files(sources)
+            seen += self._look()[2:]
+            policy = read_policy(sources, problems, self._state)
             problems.stop_if_any()
         except Failure as failure:
             said = f"The rules about calls cannot be read, so nothing passes. {failure.message}"
             self._failure = Failure(failure.reason, said, "Correct the file, or show this to who manages it.")
+            if self._signed:
+                seen = seen[:1]  # tried anew by the next call: the state directory may have been full
         else:
             self._policy, self._failure = policy, None
+        self._seen = seen
 
 
 def _half_saved() -> Failure:

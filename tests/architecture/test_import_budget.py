@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,38 @@ def test_reading_the_settings_loads_little(home: Path) -> None:
     modules, ran = loaded(home, ["-c", code])
     assert ran.returncode == 0, ran.stderr[-2000:]
     assert modules & (HEAVY | {"difflib", "asyncio", "anyio", "ssl", "msgspec", "json"}) == set()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX owners and permissions")
+def test_signed_rules_cost_a_start_nothing_and_the_first_call_their_check(home: Path) -> None:
+    """Unsigned ones load no cryptography at any time; see `settings.signed_rules.read` for what it costs."""
+    place = home / "etc" / "config.toml"
+    place.parent.mkdir(mode=0o755)
+    key = b64encode(bytes.fromhex("302a300506032b6570032100") + bytes(32)).decode()
+    first = (
+        "import os, pathlib; from acp_stdio.settings import managed\n"
+        f"managed.PLACE, managed.ADMINISTRATOR = pathlib.Path({str(place)!r}), os.getuid()\n"
+    )
+    start = first + "from acp_stdio.settings.load import load; load(environ=os.environ, signed=False)\n"
+    call = start + (
+        "from acp_stdio.settings.policy_files import PolicyFiles\n"
+        f"files = PolicyFiles(pathlib.Path({str(home / 'config' / 'config.toml')!r}), pathlib.Path({str(home)!r}))\n"
+        "try: files.current()\n"
+        "except Exception as problem: print(problem)\n"
+    )
+    (home / "rules.toml").write_text("serial = 1\n[policy]\n", encoding="utf-8")
+    (home / "rules.toml.sig").write_text("AAAA", encoding="utf-8")
+    for text, code, loads in (
+        ("[policy]\ndefault = 'deny'\n", call, False),
+        (f"[policy]\nfile = '{home / 'rules.toml'}'\nkey = '{key}'\n", start, False),
+        (f"[policy]\nfile = '{home / 'rules.toml'}'\nkey = '{key}'\n", call, True),
+    ):
+        place.write_text(text, encoding="utf-8")
+        os.utime(place, (1_700_000_000, 1_700_000_000))
+        modules, ran = loaded(home, ["-c", code])
+        assert ran.returncode == 0, ran.stderr[-2000:]
+        assert ("cryptography" in modules) is loads
+        assert ("is not as it was signed" in ran.stdout) is loads
 
 
 def test_the_budget_would_notice_a_heavy_import(home: Path) -> None:

@@ -156,7 +156,7 @@ def test_the_configuration_keys_are_those_that_are_read(monkeypatch: pytest.Monk
         "[upstreams.NAME]": lambda: sections.upstream("x", {}, {"default": who}, user, problems),
         "[storage]": lambda: sections.storage({}, problems),
         "[network]": lambda: sections.network({}, problems),
-        "[policy]": lambda: read_policy([Source(user, "", {"policy": {}})], problems),
+        "[policy]": lambda: read_policy([Source(user, "", {"policy": {}})], problems, None),
         "[audit]": lambda: sections.audit({}, problems),
         "[host]": lambda: sections.host({}, problems),
     }

@@ -176,7 +176,7 @@ class Stage:
         pins = Pins(self.folder, "finance", ORIGIN)
         gate = Gate(
             "finance",
-            PolicyFiles(self.folder / "config.toml"),
+            PolicyFiles(self.folder / "config.toml", self.folder),
             pins,
             self.folder,
             lambda: relay.agent,

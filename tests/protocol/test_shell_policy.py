@@ -9,7 +9,10 @@ from typing import Any
 
 import anyio
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from acp_stdio.cli.main import main
 from acp_stdio.policy.pins import digest
 from acp_stdio.runtime.pins import Pins
 from acp_stdio.settings import managed
@@ -153,6 +156,44 @@ def test_rules_of_the_administrator_that_others_could_have_written_let_nothing_p
         await stage.until(lambda: stage.connector.sent)
 
     play(stage, act)
+
+
+def test_signed_rules_count_from_the_next_call_on_and_nothing_passes_once_they_are_changed(stage: Stage) -> None:
+    signed, key_file = stage.folder / "rules.toml", stage.folder / "policy.key"
+    private = Ed25519PrivateKey.generate()
+    key_file.touch(0o600)
+    key_file.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+    def sign(text: str) -> None:
+        signed.write_text(text, encoding="utf-8")
+        assert main(["policy", "sign", str(signed), "--key", str(key_file), "--quiet"]) == 0
+
+    async def act() -> None:
+        stage.give(stage.token())
+        sign(f"serial = 1\n{DENY}")
+        rules(stage, f"[policy]\nfile = '{signed}'\nkey = '''\n{public}'''\n", by_admin=True)
+        stage.call("delete_all")
+        assert reason_of(await stage.read()) == "denied"
+        stage.call("report")
+        await stage.until(lambda: stage.connector.sent)
+        stage.connector.sent[0].answer()
+        await stage.read()
+        signed.write_text("serial = 2\n[policy]\n", encoding="utf-8")
+        stage.call("report")
+        refused = await stage.read()
+        assert reason_of(refused) == "configuration_invalid"
+        assert text_of(refused).startswith("Nothing was sent. The rules about calls cannot be read")
+        assert "is not as it was signed" in text_of(refused)
+        sign("serial = 2\n[policy]\n")
+        stage.call("delete_all")
+        await stage.until(lambda: len(stage.connector.sent) == 2)
+
+    play(stage, act)
+    judged = [
+        r["policy"]["rule"] for r in read_trail(stage.trail_dir) if r["event"].startswith("call.") and "policy" in r
+    ]
+    assert judged[:2] == ["managed/no-deletes", "managed/default"]
 
 
 def truncated() -> None:

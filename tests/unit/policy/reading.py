@@ -30,7 +30,7 @@ def policy_of(*layers: str) -> Policy:
 def problems_of(text: str) -> list[str]:
     """What is wrong with a user's file, as `LINE: words`."""
     problems = Problems()
-    read_policy([parse(Path("/config.toml"), text.encode(), problems)], problems)
+    read_policy([parse(Path("/config.toml"), text.encode(), problems)], problems, None)
     return [f"{line}: {words}" for _, line, words in sorted(problems.found)]
 
 
