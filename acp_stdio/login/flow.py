@@ -96,7 +96,7 @@ def sign_in_at(
         talk(instructions(code))
         ours = InteractiveClient(server, http, client)
         response = wait_for_person(ours, code, _without_scope(wanted.first_token), timeout=choices.timeout)
-        return _keep(ctx, http, server, client, wanted, Granted(response, None, time.time()), choices.hand_over)
+        return _keep(ctx, http, server, client, wanted, Granted(response, None, time.time()), choices.hand_over, talk)
     try:
         return _by_browser(ctx, http, server, chooser, wanted, choices, talk)
     except UnknownClient:
@@ -109,6 +109,14 @@ def _say_what_is_replaced(ctx: Context, server: AuthorizationServer, talk: Talk)
     session = ctx.session.read()
     if session is not None and session.signed_in and session.issuer != server.issuer:
         talk(f"This replaces your sign-in at {session.issuer}; with --profile NAME you can keep both.")
+
+
+def _say_who_is_replaced(ctx: Context, account: Account, talk: Talk) -> None:
+    session = ctx.session.read()
+    if session is None or not session.signed_in or session.account is None or session.issuer != account.issuer:
+        return
+    if session.account.key != account.key:
+        talk(f"This replaces the sign-in of {session.account.label}; with --profile NAME you can keep both.")
 
 
 def _by_browser(
@@ -138,7 +146,7 @@ def _by_browser(
         extra=authorize_params(identity) | (_freshly(identity) | choices.step_up).parameters,
     )
     with browser_grant(server, client_for, wanted, browser, talk) as (granted, succeed):
-        session = _keep(ctx, http, server, chosen[0], wanted, granted, choices.hand_over)
+        session = _keep(ctx, http, server, chosen[0], wanted, granted, choices.hand_over, talk)
         assert session.account is not None
         succeed(session.account.label)
     return session
@@ -160,6 +168,7 @@ def _keep(
     wanted: Wanted,
     granted: Granted,
     hand_over: Callable[[Held], None] | None,
+    talk: Talk,
 ) -> Session:
     """Proves who it is and stores the grant, or hands over what cannot be stored; else revokes it."""
     response = granted.response
@@ -173,6 +182,7 @@ def _keep(
             except OSError:
                 raise Failure("login_required", "Whoever asked for this sign-in has gone.", "Ask again.") from None
             return session
+        _say_who_is_replaced(ctx, account, talk)
         return store_grant(
             ctx, response, account, wanted.resources, scopes, asked=wanted.scopes, at=server, client=client
         )

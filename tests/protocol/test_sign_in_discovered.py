@@ -564,6 +564,17 @@ def test_a_sign_in_of_another_computer_or_user_is_as_good_as_none(idp: Discovera
     assert person.token().claims["sub"] == "alice"
 
 
+def test_another_person_at_the_same_issuer_is_announced_and_the_same_one_is_not(
+    idp: Discoverable, person: Person
+) -> None:
+    person.signs_in()
+    person.signs_in(force=True)
+    assert not [words for words in person.said if "This replaces" in words]
+    idp.user = "bob"
+    person.signs_in(force=True)
+    assert [words for words in person.said if "This replaces the sign-in of alice@example.com" in words]
+
+
 # -- more than the present sign-in has -----------------------------------------------------------------
 
 
