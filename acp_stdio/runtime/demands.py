@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
+from acp_stdio.errors import Failure
 from acp_stdio.identity.model import Session
 from acp_stdio.identity.step_up import StepUp
 
@@ -29,6 +30,12 @@ class Demands:
                 session.generation,
                 before | step_up if generation == session.generation else step_up,
             )
+
+    def not_renewed(self, upstream: str, failure: Failure, session: Session | None) -> None:
+        """No token could be had by `session`. Where only a person can help, the next sign-in is one made anew:
+        `session` alone does not tell that it is too old, from another computer or gone from the keyring."""
+        if failure.reason == "login_required":
+            self.note(upstream, StepUp(anew=True), session)
 
     def worked(self, upstream: str) -> None:
         """`upstream` took a token: whatever made it refuse one as such is over."""

@@ -1,6 +1,7 @@
 """The event loop of `run`: its task tree, its signals, its end."""
 
 import asyncio
+import contextlib
 import functools
 import logging
 import os
@@ -8,7 +9,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -183,6 +183,8 @@ def _parts(
 
     def refresh_failed(failure: Failure) -> None:
         who.refresh_failed(trail, failure)
+        with contextlib.suppress(Failure):  # a session that cannot be read is told where it is needed
+            demands.not_renewed(upstream.name, failure, who.session())
 
     keeper = keeping(upstream.name, served.request, holding, recheck, loop, served.helper, refresh_failed, revoked)
     who = Who(keeper, upstream.name, required=upstream.takes_token)
@@ -218,7 +220,7 @@ def _leave_within(seconds: float) -> None:
     guard.start()
 
 
-@contextmanager
+@contextlib.contextmanager
 def _ended_by_signals(stop: Callable[[str], None], loop: asyncio.AbstractEventLoop) -> Generator[None]:
     names = [n for n in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, n)]
     numbers = [signal.Signals[name] for name in names]

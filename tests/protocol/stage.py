@@ -194,6 +194,7 @@ class Stage:
             RECHECK,
             loop,
             self._start_helper(),
+            lambda failure: self.demands.not_renewed("finance", failure, self.holding.current()),
             is_revoked=Revocations().names,
         )
         who = Who(keeper, "finance")

@@ -152,6 +152,34 @@ def test_a_refused_sign_in_is_made_anew_by_acp_login_though_somebody_is_signed_i
     play(stage, act)
 
 
+def test_a_sign_in_that_cannot_be_renewed_any_more_is_made_anew_by_acp_login(stage: Stage, login: Login) -> None:
+    """Too old for the company, from another computer, gone from the keyring: `session.json` does not tell."""
+
+    async def act() -> None:
+        too_old = Failure("login_required", "Your sign-in is older than your company allows.", "Sign in.")
+        stage.give(too_old)
+        stage.call()
+        await stage.until(lambda: not stage.helpers[-1].answer.done())
+        stage.give(too_old)
+        assert "older than your company allows" in text_of(await stage.read())
+        assert (await acp_login(stage)).startswith("Signed in as alice@example.com.")
+        assert login.requests[0].step_up == StepUp(anew=True)
+        assert await acp_login(stage) == "Already signed in as alice@example.com. Ask again."
+
+    play(stage, act)
+
+
+def test_a_provider_out_of_reach_is_no_reason_to_sign_in_anew(stage: Stage, login: Login) -> None:
+    async def act() -> None:
+        stage.call()
+        stage.give(Failure("idp_unreachable", "Nobody answers.", "Wait."))
+        assert "Nobody answers." in text_of(await stage.read())
+        assert await acp_login(stage) == "Already signed in as alice@example.com. Ask again."
+
+    play(stage, act)
+    assert login.requests == []
+
+
 def test_a_held_sign_in_serves_calls_until_the_server_refuses_its_token(stage: Stage, login: Login) -> None:
     stage.sign_out()
     login.ends = login.brings_a_token
