@@ -32,6 +32,7 @@ from acp_stdio.secrets import Secret
 from acp_stdio.settings.model import Flow, IdentitySettings, Settings
 from acp_stdio.settings.revocations import revoked_failure
 from acp_stdio.tokens.context import Context
+from acp_stdio.tokens.freshness import within
 from acp_stdio.tokens.store_login import coming_session, store_grant
 from acp_stdio.vault.device_key import stored_key
 
@@ -196,6 +197,7 @@ def _held(ctx: Context, session: Session, wanted: Wanted, granted: Granted) -> H
     upstream = ctx.settings.upstreams[next(iter(wanted.resources))]
     with closing(ctx.provider(session.issuer, session.client_id)) as provider:
         token = provider.prove(granted.response, upstream, session, granted.asked_at)
+    token = within(token, session, ctx.settings.identity.max_session_age)
     if upstream.assertion:
         token = replace(token, signing_key=stored_key(ctx.open_vault(), ctx.settings.paths.state))
     return Held(replace(session, confirmed_at=granted.asked_at), {upstream.name: token})

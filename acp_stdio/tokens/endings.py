@@ -28,7 +28,7 @@ _WORDS: Final[dict[str, str]] = {
     ),
     "outlived": (
         "Your sign-in is over: your identity provider issues no refresh token, "
-        "so it lasted no longer than its access token."
+        "so it could neither be renewed nor confirmed again."
     ),
     "refused": (
         "The server does not take your access token, and your identity provider issues no refresh token "

@@ -1,5 +1,7 @@
 """When a token or a confirmation is too old. Pure; times are epoch seconds, spans are seconds."""
 
+from dataclasses import replace
+
 from acp_stdio.identity.model import AccessToken, Session
 
 
@@ -20,6 +22,13 @@ def is_usable(token: AccessToken, now: float) -> bool:
 def should_renew(token: AccessToken, now: float) -> bool:
     """Is it time to fetch the next one while this one still serves?"""
     return not token.issued_at <= now < token.expires_at - 2 * skew(token.expires_at - token.issued_at)
+
+
+def within(token: AccessToken, session: Session, max_session_age: float) -> AccessToken:
+    """`token`, used no longer than the sign-in that it came from may last (0: no limit of ours)."""
+    if not max_session_age:
+        return token
+    return replace(token, expires_at=min(token.expires_at, session.obtained_at + max_session_age))
 
 
 def confirmed(session: Session, recheck_identity: float, now: float) -> bool:

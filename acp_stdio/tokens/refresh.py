@@ -17,10 +17,11 @@ from acp_stdio.identity.model import AccessToken, Grant, Session
 from acp_stdio.identity.scopes import narrower
 from acp_stdio.oauth.endpoint import TokenError, TokenResponse
 from acp_stdio.oauth.presets import preset_of, token_request_params
-from acp_stdio.settings.model import IdentitySettings, UpstreamSettings
+from acp_stdio.settings.model import UpstreamSettings
 from acp_stdio.settings.revocations import revoked_failure
 from acp_stdio.tokens.context import Context, Provider
 from acp_stdio.tokens.endings import SIGN_IN, Ending, elsewhere, ended, is_ours, signed_out, too_old
+from acp_stdio.tokens.freshness import within
 from acp_stdio.tokens.messages import fingerprint
 from acp_stdio.tokens.sign_ins import granted_for, missing_scopes
 
@@ -55,14 +56,8 @@ def obtain_token(
             _fits(ctx, session, upstream)
             with ThreadPoolExecutor(1) as shield:  # a Ctrl-C here waits: half a rotation is a lost session
                 renewed = shield.submit(_renew, ctx, provider, session, grant, upstream, on_sent).result()
-        return _until(_proven(provider, upstream, rejected, *renewed), renewed[0], ctx.settings.identity)
-
-
-def _until(token: AccessToken, session: Session, identity: IdentitySettings) -> AccessToken:
-    """No token is used after the end of the sign-in that it came from."""
-    if not identity.max_session_age:
-        return token
-    return replace(token, expires_at=min(token.expires_at, session.obtained_at + identity.max_session_age))
+        token = _proven(provider, upstream, rejected, *renewed)
+        return within(token, renewed[0], ctx.settings.identity.max_session_age)
 
 
 def _signed_in(session: Session | None) -> Session:

@@ -636,6 +636,15 @@ def test_what_cannot_be_stored_is_proven_and_handed_over(idp: Discoverable, pers
     assert idp.asked("/revoke") == []
 
 
+def test_what_is_handed_over_ends_with_the_companys_limit(idp: Discoverable, person: Person) -> None:
+    without_refresh_tokens(idp, person)
+    person.identity = replace(person.identity, max_session_age=60.0)
+    held: list[Held] = []
+    session = person.signs_in(hand_over=held.append)
+    assert idp.access_ttl > 60
+    assert held[0].tokens["finance"].expires_at == session.obtained_at + 60
+
+
 def test_a_token_for_somebody_else_is_not_handed_over_but_given_back(idp: Discoverable, person: Person) -> None:
     without_refresh_tokens(idp, person)
     idp.forge_access_token = "wrong_aud"
