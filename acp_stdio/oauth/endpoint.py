@@ -62,7 +62,9 @@ class TokenError(Exception):
         """As what the person sees, where the caller knows nothing better."""
         if self.kind not in ("unsent", "transient") and (known := explain(self.error, self.description)):
             return known
-        if self.kind == "invalid_grant" or self.error in _NEEDS_PERSON:
+        if self.error in _NEEDS_PERSON:  # the grant stays good, so a plain `login` would find nothing to do
+            return Failure("login_required", self.message, "Run `acp-stdio login --force` to sign in again.")
+        if self.kind == "invalid_grant":
             return Failure("login_required", self.message, "Run `acp-stdio login` to sign in again.")
         if self.kind == "misconfigured":
             return Failure(

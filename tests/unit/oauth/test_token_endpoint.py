@@ -98,3 +98,5 @@ def test_each_kind_tells_the_person_what_helps() -> None:
         failure = error_of(400, {"error": error}).failure()
         assert failure.reason == reason
         assert failure.advice
+    kept = error_of(400, {"error": "interaction_required"}).failure()
+    assert "`acp-stdio login --force`" in kept.advice, "the sign-in is still there, and a plain login would say so"
