@@ -15,7 +15,8 @@ from typing import Any, cast
 from acp_stdio.audit.record import utc
 from acp_stdio.catalogue.file import CatalogueFile
 from acp_stdio.cli.common import account_words, output_of, settings_of, stored_in
-from acp_stdio.cli.origins import identity_values, identity_words
+from acp_stdio.cli.origins import identity_values, identity_words, upstream_values
+from acp_stdio.cli.origins import rows as rows_of
 from acp_stdio.cli.render import table
 from acp_stdio.cli.times import ago, local, span
 from acp_stdio.errors import EXIT_OK, EXIT_SIGN_IN_REQUIRED, Failure
@@ -30,7 +31,7 @@ from acp_stdio.vault.lock import FileLock
 EXAMPLES = """\
   acp-stdio status
   acp-stdio status --check          ask the identity provider and get each server's token
-  acp-stdio status --verbose        also each value of [identity], and where it came from
+  acp-stdio status --verbose        also each value of [identity] and the upstreams, and its origin
   acp-stdio status --device-key     this computer's public key, for servers that want signed statements
   acp-stdio status --json
 """
@@ -165,6 +166,7 @@ def _upstream(
         "token_format": upstream.token_format,
         "resource": resource,
         "scopes": list(upstream.scopes),
+        "settings": upstream_values(upstream),
         "catalogue_age_s": age,
         "token": {key: value for key, value in check.items() if key != "expires"} if check else None,
     }
@@ -207,21 +209,23 @@ def _words(settings: Settings, session: Session | None, data: dict[str, Any], no
         ("denied", f"{' '.join(narrower(known))} (asked for, and not granted)" if narrower(known) else ""),
     ]
     blocks = [table(rows), *([identity_words(data["identity"])] if verbose else [])]
-    blocks += [_upstream_words(each, now) for each in data["upstreams"]]
+    blocks += [_upstream_words(each, now, verbose=verbose) for each in data["upstreams"]]
     return "\n\n".join(blocks)
 
 
-def _upstream_words(each: dict[str, Any], now: float) -> str:
+def _upstream_words(each: dict[str, Any], now: float, *, verbose: bool) -> str:
     token = cast("dict[str, Any] | None", each["token"])
     age = each["catalogue_age_s"]
     said = ""
     if token is not None:
         said = str(token["message"]) if "message" in token else f"issued and proven, until {token['expires_at']}"
+    origins = rows_of(each["settings"]) if verbose else []
     rows = [
         ("url", str(each["url"])),
-        ("audience", ", ".join(each["audience"])),
+        ("audience", "" if "audience" in dict(origins) else ", ".join(each["audience"])),
         ("token", said),
         ("catalogue", "none yet" if age is None else ago(now - age, now)),
+        *origins,
     ]
     return f"{each['name']}\n{table(rows, '  ')}"
 

@@ -90,6 +90,8 @@ class UpstreamSettings:
     """Added to the few variables that a child gets."""
     token_meta: str = ""
     """The `_meta` key under which a child's requests carry the token; empty: it gets none, and needs no sign-in."""
+    origins: dict[str, str] = field(default_factory=dict[str, str], compare=False)
+    """As `IdentitySettings.origins`; empty for one that is no more than an address of the command line."""
 
     @property
     def resource(self) -> str:

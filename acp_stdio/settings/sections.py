@@ -89,13 +89,17 @@ def _origins(entries: Mapping[str, Entry], identity: IdentitySettings) -> dict[s
     default = identity_defaults(identity.preset)
     found: dict[str, str] = {}
     for key in IDENTITY_KEYS:
-        if key in entries:
-            place = entries[key].source.path
-            found[key] = f"managed file {place}" if place == managed.PLACE else f"file {place}"
-        else:
-            preset = getattr(default, key) != getattr(plain, key)
-            found[key] = f"preset {identity.preset}" if preset else "default"
+        differs = getattr(default, key) != getattr(plain, key)
+        found[key] = _origin(entries.get(key), identity.preset if differs else "")
     return found
+
+
+def _origin(entry: Entry | None, preset: str) -> str:
+    """Where a value came from that is written in `entry`, or else by `preset` (nothing: it is the usual default)."""
+    if entry is not None:
+        place = entry.source.path
+        return f"managed file {place}" if place == managed.PLACE else f"file {place}"
+    return f"preset {preset}" if preset else "default"
 
 
 def one_origin(who: IdentitySettings, upstreams: Iterable[UpstreamSettings], user: Path, problems: Problems) -> None:
@@ -180,6 +184,17 @@ def upstream(
         command=command,
         env=env,
         token_meta=token_meta,
+        origins={
+            **{key: _origin(entries.get(key), "") for key in ("audience", "scopes", "principal")},
+            "token_request": _origin(
+                entries.get("token_request"),
+                who.preset if token_request_default(who.preset) != token_request_default("generic") else "",
+            ),
+            "token_format": _origin(
+                entries.get("token_format"),
+                who.preset if default_format != token_format_default("generic") else "",
+            ),
+        },
     )
 
 

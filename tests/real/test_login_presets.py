@@ -88,12 +88,20 @@ def test_okta_signs_in_and_status_tells_where_each_value_came_from(tmp_path: Pat
         shown = machine.run("status", "--verbose", "--check")
         assert shown.returncode == 0, shown.stdout + shown.stderr
         config = machine.home / "config" / "config.toml"
-        lines = {line.split()[0]: line for line in shown.stdout.splitlines() if line.endswith(")")}
+        of_identity, _, of_upstream = shown.stdout.partition("\nfinance\n")
+        lines, its = (
+            {line.split()[0]: line for line in block.splitlines() if line.endswith(")")}
+            for block in (of_identity, of_upstream)
+        )
         assert lines["issuer"].endswith(f"(file {config})")
         assert lines["user_label"].endswith(f"email sub  (file {config})")
         assert lines["scopes"].endswith("(preset okta)")
         assert lines["recheck_identity"].endswith("900 s  (default)")
+        assert its["token_request"].endswith("scope  (preset okta)")
+        assert its["token_format"].endswith("jwt  (default)")
+        assert its["scopes"].endswith(f"finance.read  (file {config})")
         facts = machine.json("status", "--check")
+        assert facts["upstreams"][0]["settings"]["token_request"] == {"value": "scope", "from": "preset okta"}
         assert facts["identity"]["preset"] == {"value": "okta", "from": f"file {config}"}
         assert facts["upstreams"][0]["token"]["aud"] == "api://finance"
         assert leaks.scan(idp.issued, machine.home, texts=[done.stdout, done.stderr, shown.stdout]) == []
