@@ -20,9 +20,10 @@ def give_back_all(held: Held, under: LoginRequest, told: Callable[[Revoked], Non
 
     `under`: the options under which we run.
     """
+    options, session = (under.config, under.profile, under.targets), held.session
     asked = [
-        Revocation(under.config, under.profile, under.targets, held.session.issuer, held.session.client_id, token.value)
-        for token in held.tokens.values()
+        Revocation(*options, upstream, session.issuer, session.client_id, token.value)
+        for upstream, token in held.tokens.items()
     ]
 
     def work() -> None:

@@ -200,7 +200,8 @@ def _revoke(wanted: Revocation) -> Revoked:
             targets=wanted.targets,
             environ=os.environ,
         )
-        context = open_context(settings, may_prompt=False)
+        upstream = settings.upstreams.get(wanted.upstream)  # gone from the configuration: the default identity's ways
+        context = open_context(settings.of(upstream) if upstream else settings, may_prompt=False)
         with contextlib.closing(context.provider(wanted.issuer, wanted.client_id)) as provider:
             provider.prepare()
             return provider.revoke(wanted.token, "access_token")

@@ -36,6 +36,8 @@ class Revocation:
     config: str | None
     profile: str
     targets: tuple[str, ...]
+    upstream: str
+    """For which it is: its identity says how that provider is talked to."""
     issuer: str
     client_id: str
     token: Secret
@@ -96,6 +98,7 @@ def encode_revocation(revocation: Revocation) -> bytes:
             "profile": revocation.profile,
             "targets": list(revocation.targets),
             "held": {
+                "upstream": revocation.upstream,
                 "issuer": revocation.issuer,
                 "client_id": revocation.client_id,
                 "token": revocation.token.reveal(),
@@ -115,6 +118,7 @@ def decode_revocation(line: bytes) -> Revocation | None:
             config=data["config"],
             profile=data["profile"],
             targets=tuple(data["targets"]),
+            upstream=wanted["upstream"],
             issuer=wanted["issuer"],
             client_id=wanted["client_id"],
             token=Secret(wanted["token"]),

@@ -122,9 +122,34 @@ def test_a_held_token_is_given_back_whether_anybody_waits_or_not(
         path = tmp_path / "company.toml"
         path.write_text(CONFIG.replace("https://idp.example.com", idp.issuer))
         issuer = idp.issuer if held else f"{idp.issuer}/nobody"
-        wanted = Revocation(str(path), "", (), issuer, idp.client_id, Secret("at-held"))
+        wanted = Revocation(str(path), "", (), "finance", issuer, idp.client_id, Secret("at-held"))
         stdout = io.BytesIO()
         helper.main(io.BytesIO(encode_revocation(wanted)), stdout)  # its input has ended by then
         assert decode_revoked(stdout.getvalue()) == outcome
         asked = [(form["token"], form["token_type_hint"]) for name, form in idp.requests if name == "/revoke"]
     assert asked == ([("at-held", "access_token")] if held else [])
+
+
+def test_a_held_token_of_another_identity_is_given_back_as_that_identitys_client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACP_STDIO_HOME", str(tmp_path))
+    secret = tmp_path / "secret"
+    secret.touch(0o600)
+    secret.write_text("s3cret")
+    with ScriptedIdp() as idp:
+        path = tmp_path / "company.toml"
+        path.write_text(
+            f"""{CONFIG}identity = "customers"
+[identities.customers]
+issuer = "{idp.issuer}"
+client_id = "{idp.client_id}"
+client_secret_ref = "file:{secret}"
+"""
+        )
+        wanted = Revocation(str(path), "", (), "finance", idp.issuer, idp.client_id, Secret("at-held"))
+        stdout = io.BytesIO()
+        helper.main(io.BytesIO(encode_revocation(wanted)), stdout)
+        assert decode_revoked(stdout.getvalue()) == "revoked"
+        (form,) = [form for name, form in idp.requests if name == "/revoke"]
+    assert form["client_secret"] == "s3cret"
