@@ -122,7 +122,8 @@ def _with_what_they_held(report: LogoutReport, settings: Settings, holders: Coll
         if not any("held" in each for each in states.values()) or time.monotonic() > until:
             break
         time.sleep(LOOK)
-    left = {pid: each - {"revoked"} for pid, each in states.items() if each - {"revoked"}}
+    ends = {pid: states.get(pid, {"failed"}) - {"revoked"} for pid in holders}  # one that ended did not say how it went
+    left = {pid: each for pid, each in ends.items() if each}
     outcome = "revoked" if not left else "unsupported" if set().union(*left.values()) == {"unsupported"} else "failed"
     told = [
         f"Process {pid} held a sign-in of its own, which it does not use any more; its access token could not be "
