@@ -32,7 +32,6 @@ class AuthorizationServer:
     registration_endpoint: str | None = None
     device_authorization_endpoint: str | None = None
     revocation_endpoint: str | None = None
-    introspection_endpoint: str | None = None
     end_session_endpoint: str | None = None
     user_endpoint: str = ""
     """Where a provider without ID tokens says whose an access token is."""
@@ -100,7 +99,6 @@ def parse_metadata(document: dict[str, Any], issuer: str, preset: Preset) -> Aut
         registration_endpoint=_endpoint(document, "registration_endpoint", issuer),
         device_authorization_endpoint=_endpoint(document, "device_authorization_endpoint", issuer),
         revocation_endpoint=_endpoint(document, "revocation_endpoint", issuer),
-        introspection_endpoint=_endpoint(document, "introspection_endpoint", issuer),
         end_session_endpoint=_endpoint(document, "end_session_endpoint", issuer),
         user_endpoint=(_endpoint(document, "user_endpoint", issuer) or "") if preset.endpoints else "",
         pkce_methods=methods,
