@@ -244,12 +244,22 @@ def live_processes(state_dir: Path) -> Iterator[dict[str, Any]]:
         if lock.try_acquire():
             lock.release()
             continue
-        facts: dict[str, Any] = {}
-        with contextlib.suppress(OSError, ValueError):
-            facts = dict(json.loads(path.read_text(encoding="utf-8")))
+        facts = _told(path)
         yield {
             "pid": facts.get("pid", "?"),
             "started": facts.get("started"),
             "client": str(facts.get("client", "")),
             "own_sign_ins": dict(facts.get("own_sign_ins", {})),
         }
+
+
+def _told(path: Path) -> dict[str, Any]:
+    """What a process says of itself; it writes in place, so what is no JSON is looked at again."""
+    for _ in range(20):
+        with contextlib.suppress(ValueError):
+            try:
+                return dict(json.loads(path.read_text(encoding="utf-8")))
+            except OSError:
+                break
+        time.sleep(0.01)
+    return {}

@@ -30,8 +30,11 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.mark.parametrize(("then", "told"), [("revoked", "revoked"), ("unsupported", "unsupported"), ("", "failed")])
-def test_only_a_process_that_said_so_has_had_its_token_revoked(then: OwnSignIn, told: str, settings: Settings) -> None:
-    """ "": it ends without a word, as where its host is closed at that moment."""
+def test_only_a_process_that_said_so_has_had_its_token_revoked(
+    then: OwnSignIn, told: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a word (nothing in `then`) it ends where its host is closed at that moment."""
+    monkeypatch.setattr(logout, "GIVING_BACK", PATIENCE)
     process = LiveFile(settings.state_dir, "finance")
     process.begin()
     process.own_sign_in("finance", "held")
