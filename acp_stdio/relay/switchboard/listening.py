@@ -69,6 +69,11 @@ class Listening:
         return key in self._listens or key in self._by_mark
 
     @property
+    def count(self) -> int:
+        """How many subscriptions the host has."""
+        return len(self._listens)
+
+    @property
     def waiting(self) -> bool:
         """Whether `tick` has anything to look at."""
         return any(
@@ -109,8 +114,9 @@ class Listening:
         listen = known[0]
         if frame.method == ACKNOWLEDGED:
             part = listen.parts[lane]
+            if not part.answered and not listen.acknowledged:
+                self._honour(listen, lane, members.members(params.get("notifications")))
             part.answered, part.breaks = True, 0
-            self._honour(listen, lane, members.members(params.get("notifications")))
             return self._acknowledge(listen, now)
         tagged = at("_meta", SUBSCRIPTION, edit=put(listen.frame.id or b"null"))
         shown = in_frame(frames.parse(self._directory.shown_notice(lane, frame)), params=tagged)

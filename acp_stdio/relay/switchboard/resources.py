@@ -9,7 +9,12 @@ from typing import Final
 
 SCHEME: Final = "acp-stdio:"
 MAX_KNOWN: Final = 50_000
-"""URIs; links in tool results add to them for as long as the process lives. The oldest are forgotten first."""
+"""URIs of one upstream; links in tool results add to them for as long as the process lives. Its oldest are forgotten
+first, and nobody else's: who names many takes none from another."""
+
+
+_Tables = list[dict[str, None]]
+"""Each upstream's own, in the order in which it named them."""
 
 
 class Resources:
@@ -17,12 +22,12 @@ class Resources:
 
     def __init__(self, upstreams: Sequence[str]) -> None:
         self._upstreams = list(upstreams)
-        self._owners: dict[str, int] = {}
-        self._templates: dict[str, int] = {}
+        self._uris: _Tables = [{} for _ in upstreams]
+        self._templates: _Tables = [{} for _ in upstreams]
 
     def shown(self, lane: int, uri: str) -> str:
         """What the host knows this upstream's resource as. Whoever shows a URI first has it."""
-        return self._shown(self._owners, lane, uri)
+        return self._shown(self._uris, lane, uri)
 
     def shown_template(self, lane: int, template: str) -> str:
         """The same for a URI template (RFC 6570); the prefix is literal text in it."""
@@ -34,22 +39,28 @@ class Resources:
             upstream, colon, rest = uri[len(SCHEME) :].partition(":")
             if colon and upstream in self._upstreams:
                 return self._upstreams.index(upstream), rest
-        lane = self._owners.get(uri)
+        lane = _owner(self._uris, uri)
         if lane is None:
-            lane = self._templates.get(uri)  # a completion names the template itself
+            lane = _owner(self._templates, uri)  # a completion names the template itself
         if lane is None:
-            fitting = [template for template in self._templates if fits(template, uri)]
-            best = max(fitting, key=lambda template: len(template.partition("{")[0]), default=None)
-            lane = None if best is None else self._templates[best]
+            fitting = [(of, each) for of, table in enumerate(self._templates) for each in table if fits(each, uri)]
+            lane, _ = max(fitting, key=lambda found: len(found[1].partition("{")[0]), default=(None, ""))
         return None if lane is None else (lane, uri)
 
-    def _shown(self, table: dict[str, int], lane: int, uri: str) -> str:
+    def _shown(self, tables: _Tables, lane: int, uri: str) -> str:
         if uri.startswith(SCHEME):  # an upstream that is one of us
             return f"{SCHEME}{self._upstreams[lane]}:{uri}"
-        owner = table.setdefault(uri, lane)
-        if len(table) > MAX_KNOWN:
-            del table[next(iter(table))]
+        owner = _owner(tables, uri)
+        if owner is None:
+            own, owner = tables[lane], lane
+            own[uri] = None
+            if len(own) > MAX_KNOWN:
+                del own[next(iter(own))]
         return uri if owner == lane else f"{SCHEME}{self._upstreams[lane]}:{uri}"
+
+
+def _owner(tables: _Tables, uri: str) -> int | None:
+    return next((lane for lane, table in enumerate(tables) if uri in table), None)
 
 
 def fits(template: str, uri: str) -> bool:

@@ -125,6 +125,10 @@ class Rounds:
             known.told = True
         return known is not None
 
+    def forget(self, lane: int) -> None:
+        """Somebody signed in there: what the last person could see is no answer any more."""
+        self._last = {of: result for of, result in self._last.items() if of[0] != lane}
+
     def answered(self, lane: int, frame: Frame, now: float) -> list[Move] | None:
         """One lane's answer; None where it belongs to no round."""
         key = frames.id_key(frame.id or b"null")

@@ -23,8 +23,6 @@ from acp_stdio.relay.switchboard.rounds import INVALID_PARAMS, MANY, Rounds
 from acp_stdio.wire import frames, members, methods
 from acp_stdio.wire.frames import Frame
 
-PROGRESS: Final = "notifications/progress"
-TASK_STATUS: Final = "notifications/tasks/status"
 NO_SUCH_RESOURCE: Final = -32002
 """MCP up to 2025-11-25; the modern era says `INVALID_PARAMS`."""
 
@@ -35,6 +33,8 @@ class _Asked(NamedTuple):
     lane: int
     id: bytes
     call: int = 0
+    token: bytes = b""
+    """The key of its progress token; empty where it has none."""
 
 
 _OURS: Final = -1
@@ -103,7 +103,7 @@ class Switchboard:
         key = frames.id_key(frame.id)
         if key in self._asked or self._rounds.is_ours(key) or self._listening.is_ours(key):
             return [ToHost(frames.error_answer(frame.id, frames.INVALID_REQUEST, "this id is already in use"))]
-        if len(self._asked) >= MAX_IN_FLIGHT:
+        if len(self._asked) + self._listening.count >= MAX_IN_FLIGHT:
             busy = Failure("overloaded", f"{MAX_IN_FLIGHT} requests are already waiting.", "Try again in a moment.")
             refusal = answers.refusal(frame.id, frame.method, busy, answers.NOTHING_SENT, modern=self.modern)
             return [ToHost(refusal)]
@@ -140,7 +140,7 @@ class Switchboard:
         found = self._directory.route(frame, view) or self._only_one_for(frame)
         if found is None:
             return [ToHost(self._nobodys(frame, view))]
-        self._asked[key] = _Asked(found.lane, frame.id)
+        self._asked[key] = _Asked(found.lane, frame.id, token=view.progress)
         return [ToLane(found.lane, found.raw)]
 
     def _only_one_for(self, frame: Frame) -> Routed | None:
@@ -168,7 +168,7 @@ class Switchboard:
         match frame.method:
             case methods.CANCELLED:
                 return self._cancelled(frame)
-            case "notifications/progress":
+            case methods.PROGRESS:
                 move = self._questions.progressed(frame)
                 return [] if move is None else [move]
             case "notifications/tasks/status":
@@ -202,13 +202,20 @@ class Switchboard:
         listened = self._listening.told(lane, frame, now)
         if listened is not None:
             return listened
+        if frame.method == methods.PROGRESS and self._is_of_another(lane, handshake.progress_token(frame.params)):
+            return []
         if frame.method == methods.CANCELLED:
             withdrawn = self._questions.withdrawn(lane, frame)
             return [] if withdrawn is None else [ToHost(withdrawn)]
         return [ToHost(self._directory.shown_notice(lane, frame))]
 
+    def _is_of_another(self, lane: int, token: bytes) -> bool:
+        whose = {asked.lane for asked in self._asked.values() if token and asked.token == token}
+        return bool(whose) and lane not in whose
+
     def lane_came(self, lane: int, now: float) -> list[Move]:
         """Somebody signed in there: it can be reached, and its lists may be others."""
+        self._rounds.forget(lane)
         moves = self._listening.came(lane)
         for capability in ("prompts", "resources", "tools"):
             if merging.offers(self._catalogues[lane], capability) is not False:

@@ -270,6 +270,18 @@ def test_a_sign_in_announces_the_lists_of_that_upstream() -> None:
     assert [each["method"] for each in board.to_host()] == ["notifications/prompts/list_changed"]
 
 
+def test_who_signs_in_is_not_shown_what_the_last_person_could_see(board: Board) -> None:
+    board.host("tools/list", id=1)
+    board.answers("crm", tools("a"))
+    board.answers("finance", tools("adas"))
+    board.signs_in("finance")
+    board.to_host()
+    board.host("tools/list", id=2)
+    board.answers("crm", tools("a"))
+    board.later(TOO_LATE)
+    assert names_of(board.to_host()[0]) == ["crm__a"]
+
+
 def test_ping_is_answered_here(board: Board) -> None:
     board.host("ping", id=1)
     assert board.to_host() == [{"jsonrpc": "2.0", "id": 1, "result": {}}]

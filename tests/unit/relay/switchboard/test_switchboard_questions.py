@@ -117,6 +117,20 @@ def test_a_subscription_is_everybodys_acknowledged_once_and_each_message_bears_t
     assert board.to_host() == [], "a mark of another's"
 
 
+def test_one_that_acknowledges_without_end_counts_once() -> None:
+    board = Board()
+    board.modern("resources/list", id=1)
+    for name in board.names:
+        board.answers(name, {"resources": [{"uri": f"{name}://1"}]})
+    uris = [each["uri"] for each in board.to_host()[0]["result"]["resources"]]
+    asked = listen(board, resourceSubscriptions=uris)
+    for _ in range(3):
+        acknowledge(board, "crm", asked["crm"], resourceSubscriptions=["crm://1"])
+    acknowledge(board, "finance", asked["finance"], resourceSubscriptions=["finance://1"])
+    (told,) = board.to_host()
+    assert told["params"]["notifications"] == {"resourceSubscriptions": uris}
+
+
 def test_one_that_does_not_acknowledge_does_not_hold_up_the_subscription() -> None:
     board = Board()
     asked = listen(board, promptsListChanged=True)

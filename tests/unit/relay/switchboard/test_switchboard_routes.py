@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from acp_stdio.relay.commands import Abort, RunHelper
+from acp_stdio.relay.switchboard import resources
 from acp_stdio.relay.switchboard.moves import ToLane
 from acp_stdio.wire import frames
 from tests.kit.board import Board
@@ -110,6 +111,23 @@ def test_a_resource_that_two_have_stays_the_firsts_and_the_others_gets_a_name_of
     assert contents == [{"uri": shown[1], "text": "f"}, {"uri": shown[0], "text": "c"}]
     board.lane("finance", "notifications/resources/updated", {"uri": "config://app"})
     assert board.to_host()[0]["params"]["uri"] == shown[1]
+
+
+def test_one_that_names_resources_without_end_takes_none_from_another(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "MAX_KNOWN", 10)
+    list_resources(board, [], ["finance://1"])
+    content = [{"type": "resource_link", "uri": f"crm://{number}", "name": "x"} for number in range(100)]
+    content.append({"type": "resource_link", "uri": "finance://1", "name": "x"})
+    board.host("tools/call", {"name": "crm__x"}, id=1)
+    board.answers("crm", {"content": content})
+    assert board.to_host()[0]["result"]["content"][-1]["uri"] == "acp-stdio:crm:finance://1"
+    board.host("resources/read", {"uri": "finance://1"}, id=2)
+    assert (board.to_lane("crm"), len(board.to_lane("finance"))) == ([], 1)
+    for uri, lanes in (("crm://99", ["crm"]), ("crm://1", [])):
+        board.host("resources/read", {"uri": uri}, id=uri)
+        assert [name for name in board.names if board.to_lane(name)] == lanes
 
 
 def test_links_in_results_lead_to_who_made_them(board: Board) -> None:
@@ -252,6 +270,13 @@ def test_a_cancellation_goes_to_who_was_asked_and_a_late_answer_is_dropped(board
     assert board.to_host() == board.to_lane("crm") == []
 
 
+def test_progress_with_anothers_call_is_not_shown(board: Board) -> None:
+    board.host("tools/call", {"name": "crm__x", "_meta": {"progressToken": "p"}}, id=1)
+    for name, progress in (("finance", 99), ("crm", 1)):
+        board.lane(name, "notifications/progress", {"progressToken": "p", "progress": progress})
+    assert [each["params"]["progress"] for each in board.to_host()] == [1]
+
+
 def test_what_all_must_know_reaches_all(board: Board) -> None:
     board.host("notifications/roots/list_changed")
     board.host("notifications/of/a/later/revision", {"a": 1})
@@ -278,3 +303,11 @@ def test_a_host_in_a_loop_is_told_at_once() -> None:
         board.host("tools/call", {"name": "crm__x"}, id=number)
     (told,) = board.to_host()
     assert told["result"]["_meta"]["io.github.acp-stdio/reason"] == "overloaded"
+
+
+def test_a_host_in_a_loop_of_subscriptions_is_told_at_once() -> None:
+    board = Board()
+    for number in range(513):
+        board.modern("subscriptions/listen", {"notifications": {}}, id=number)
+    (told,) = [each for each in board.to_host() if "error" in each]
+    assert told["id"] == 512
