@@ -110,7 +110,9 @@ class Crossing(Desk):
         That is 4xx without one of the modern errors; 404 with "method not found" is of a modern server too (MCP
         2026-07-28, streamable-http).
         """
-        if self.crossed or not self.modern or row.phase is not Phase.POSTED or not self._waits(row) or row.id is None:
+        if self.crossed or not row.modern or row.phase is not Phase.POSTED or not self._waits(row) or row.id is None:
+            return False
+        if self._session.hello is not None:  # it speaks the other era too, and shall go on in its session
             return False
         if ending.status not in (400, 404, 405) or self._speaks(modern=True) or row.method == methods.DISCOVER:
             return False
@@ -134,7 +136,7 @@ class Crossing(Desk):
         doubted = self._doubted()
         if not doubted:
             return []
-        if self._speaks(modern=True) is False:
+        if self._speaks(modern=True) is False and self._session.hello is None:
             return self._bridge_modern_host(now)
         commands: list[Command] = []
         for row in doubted:

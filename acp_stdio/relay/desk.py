@@ -95,13 +95,13 @@ class Desk:
 
     def _row(self, purpose: Purpose, method: str, raw: bytes) -> Row:
         self._last_call += 1
-        row = Row(self._last_call, purpose, method, raw)
+        row = Row(self._last_call, purpose, method, raw, modern=self.modern and self._session.hello is None)
         self._rows[row.call] = row
         return row
 
     def _send(self, row: Row, now: float) -> list[Command]:
         """Posts the row, or holds it until the session is open."""
-        if self.modern or self._session.passes:
+        if row.modern or self._session.passes:
             return [self._post(row)]
         if self._session.state is State.CLOSED and self._session.hello is not None:
             return self._open_session(now)
@@ -121,7 +121,7 @@ class Desk:
 
     def _post(self, row: Row) -> Post:
         row.move(Phase.POSTED)
-        modern = self.modern or row.method == methods.DISCOVER
+        modern = row.modern or row.method == methods.DISCOVER
         row.session = None if modern else self._session.id
         headers = row.headers if modern else self._session.headers()
         return Post(row.call, row.raw, headers, row.record)
@@ -204,11 +204,11 @@ class Desk:
 
     def _serve_list(self, row: Row, *, made_up: bool = False) -> list[Command]:
         """The list from the catalogue; from nothing, if it may be made up. Empty where neither can be."""
-        known = self._catalogue.get(list_key(row.method, row.cursor, modern=self.modern))
+        known = self._catalogue.get(list_key(row.method, row.cursor, modern=row.modern))
         if known is not None:
             raw = self._list_answer(row, known, live=False) or frames.answer(row.id or b"null", known)
         elif made_up and not row.cursor:
-            raw = frames.answer(row.id or b"null", lists.empty(row.method, helpers=self._helpers, modern=self.modern))
+            raw = frames.answer(row.id or b"null", lists.empty(row.method, helpers=self._helpers, modern=row.modern))
         else:
             return []
         self._forget_id(row)
@@ -218,7 +218,7 @@ class Desk:
     def _list_answer(self, row: Row, result: bytes, *, live: bool) -> bytes | None:
         """What the host is shown of a list; None where that is the list as it came."""
         tools = row.method == methods.TOOLS_LIST
-        shown = self._modern_headers.learn(result) if tools and self.modern else result
+        shown = self._modern_headers.learn(result) if tools and row.modern else result
         try:
             shown = self._sieve(row.method, shown, live)
         except Failure as failure:

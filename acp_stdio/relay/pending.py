@@ -61,6 +61,8 @@ class Row:
     raw: bytes
     id: bytes | None = None
     key: bytes | None = None
+    modern: bool = False
+    """Says all of itself; else it belongs to the session. A host may send both."""
     headers: tuple[tuple[str, str], ...] = ()
     record: CallRecord | None = None
     deadline: float = float("inf")

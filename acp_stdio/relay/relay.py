@@ -67,9 +67,11 @@ class Relay(Timing):
         if modern and self._needs_bridge(frame.method):
             return self._bridge_modern_host(now, frame)
         if modern:
-            self.modern = True
             self.agent = view.agent or self.agent
+        if frame.method != methods.PING:
+            self.modern = modern
         row = self._row(Purpose.CALL, frame.method, frame.raw)
+        row.modern = modern
         row.id, row.key = frame.id, key
         row.deadline, row.latest = now + self._call_timeout, now + max(LONGEST, self._call_timeout)
         row.progress = view.progress
@@ -204,7 +206,7 @@ class Relay(Timing):
         commands: list[Command] = []
         raw = frame.raw
         if row.purpose is Purpose.LIST and frame.result is not None:
-            key = list_key(row.method, row.cursor, modern=self.modern)
+            key = list_key(row.method, row.cursor, modern=row.modern)
             result = bytes(frame.result)
             commands.append(self._learn(key, result))
             raw = self._list_answer(row, result, live=True) or raw
@@ -237,7 +239,7 @@ class Relay(Timing):
             return [learned, self._speaks_legacy(row.id or b"null"), *self._resolved(now)]
         if later := self._asked_to_wait(row, ending, now):
             return later
-        failure, opening = answers.failure_of(ending, self._upstream, modern=self.modern, helpers=self._helpers)
+        failure, opening = answers.failure_of(ending, self._upstream, modern=row.modern, helpers=self._helpers)
         if row.last_event_id:  # it was taken the first time; only going on was refused
             opening = answers.PERHAPS_DONE
         outcome = "denied" if opening == answers.NOTHING_DONE else "unknown" if ending.sent else "error"
@@ -287,4 +289,4 @@ class Relay(Timing):
         if row is None or row.id is None:
             return []
         self._drop(row)
-        return [ToHost(frames.answer(row.id, answers.tool_result(text, modern=self.modern, error=error)))]
+        return [ToHost(frames.answer(row.id, answers.tool_result(text, modern=row.modern, error=error)))]

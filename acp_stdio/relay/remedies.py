@@ -35,7 +35,7 @@ class Remedies(Greeter):
         """
         place = ending.last_event_id or row.last_event_id
         refused = ending.status is not None and ending.status >= 300
-        if self.modern or refused or not place or row.session != self._session.id:
+        if row.modern or refused or not place or row.session != self._session.id:
             return []
         row.resumes = row.resumes + 1 if place == row.last_event_id else 1
         row.last_event_id = place
@@ -64,6 +64,7 @@ class Remedies(Greeter):
         asked = {"jsonrpc": "2.0", "id": f"acp-stdio/schema/{call.call}", "method": methods.TOOLS_LIST}
         row = self._row(Purpose.SCHEMA, methods.TOOLS_LIST, msgspec.json.encode({**asked, "params": params}))
         row.cursor, row.repairs, row.pages, row.deadline = cursor, call.call, pages, call.deadline
+        row.modern = call.modern
         encoded = Raw(msgspec.json.encode(params))
         row.headers = self._modern_headers.of(methods.TOOLS_LIST, handshake.view(encoded), encoded)
         return self._post(row)

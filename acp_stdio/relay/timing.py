@@ -81,7 +81,7 @@ class Timing(Remedies):
 
     def _give_up(self, row: Row, notice: bytes, outcome: str, reason: str, now: float) -> list[Command]:
         """Ends a row that nobody waits for any more and tells the upstream in its era's way."""
-        told_by_closing = self.modern or row.phase is not Phase.POSTED or row.purpose is Purpose.HELPER
+        told_by_closing = row.modern or row.phase is not Phase.POSTED or row.purpose is Purpose.HELPER
         self._forget_id(row)
         commands = self._settled(row, outcome, reason, 0)
         if told_by_closing:

@@ -135,6 +135,19 @@ def test_a_server_that_has_given_up_the_legacy_era_is_remembered_so_for_every_ve
     assert ask_both(book) == (False, False)
 
 
+def test_a_host_that_sends_a_request_of_the_other_era_keeps_its_session() -> None:
+    book = Playbook()
+    book.open_session()
+    (stateless,) = only(book.modern_call(1, name="a"), Post)
+    assert ("MCP-Protocol-Version", "2026-07-28") in stateless.headers
+    (within,) = only(book.host(id=2, method="tools/call", params={"name": "b"}), Post)
+    assert within.headers == (("Mcp-Session-Id", "S1"), ("MCP-Protocol-Version", "2025-11-25"))
+    assert told(book.ended(stateless.call, 400))[0]["id"] == 1
+    assert book.mind is book.relay
+    (answer,) = told(book.upstream(within.call, id=2, result={"content": []}))
+    assert answer == {"jsonrpc": "2.0", "id": 2, "result": {"content": []}}
+
+
 def test_signed_out_nothing_is_asked_behind_a_remembered_answer_before_the_sign_in() -> None:
     book = Playbook(dict(KNOWN_MODERN), signed_in=False)
     assert posts(book.modern_call(1, "server/discover")) == []

@@ -130,6 +130,8 @@ class World:
             result: Any = frame.get("result")
             if isinstance(result, dict) and "requestState" in result:
                 self.states.append(cast("dict[str, Any]", result)["requestState"])
+        elif "method" not in frame:
+            assert not str(frame["id"]).startswith("acp-stdio"), "an answer to what we asked"
         elif frame.get("method") == "notifications/subscriptions/acknowledged":
             self.waiting.discard(frame["params"]["_meta"].get("io.modelcontextprotocol/subscriptionId"))
         elif "method" in frame and "id" in frame:
