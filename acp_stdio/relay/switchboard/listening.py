@@ -73,14 +73,6 @@ class Listening:
         """How many subscriptions the host has."""
         return len(self._listens)
 
-    @property
-    def waiting(self) -> bool:
-        """Whether `tick` has anything to look at."""
-        return any(
-            not each.acknowledged or any(part.again_at is not None for part in each.parts.values())
-            for each in self._listens.values()
-        )
-
     def listen(self, frame: Frame, key: bytes, now: float) -> list[Move]:
         """A subscription of the host's: everybody is asked for their part of it."""
         wanted = members.members(members.members(frame.params).get("notifications"))

@@ -93,11 +93,6 @@ class Rounds:
         """Whether an id is one that the host waits for here, or one of our own."""
         return key in self._by_host or key in self._rounds
 
-    @property
-    def waiting(self) -> bool:
-        """Whether the host waits for an answer of any round."""
-        return bool(self._by_host)
-
     def ask(self, frame: Frame, key: bytes, cursor: str | None, now: float, *, modern: bool) -> list[Move]:
         """Puts one request of the host's to all whom it concerns."""
         assert frame.id is not None

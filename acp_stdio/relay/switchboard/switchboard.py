@@ -67,11 +67,6 @@ class Switchboard:
         """The host has said `initialize`."""
         self._last_call = 0
 
-    @property
-    def waiting(self) -> bool:
-        """Whether `tick` has anything to look at."""
-        return self._rounds.waiting or self._listening.waiting
-
     # -- the host -----------------------------------------------------------------------------
 
     def handshake_was_answered(self, frame: Frame) -> None:

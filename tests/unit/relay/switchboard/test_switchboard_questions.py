@@ -185,7 +185,8 @@ def test_the_end_of_a_subscription_is_told_to_all_who_have_a_part_of_it() -> Non
         acknowledge(board, name, asked[name], toolsListChanged=True)
     board.later(100)
     assert board.to_host() == []
-    assert board.board.waiting is False
+    board.later(100)
+    assert board.to_lane("crm") == board.to_lane("finance") == []
 
 
 def test_a_late_list_is_announced_to_the_subscriptions_that_want_to_know() -> None:
