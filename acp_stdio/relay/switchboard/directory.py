@@ -7,7 +7,7 @@ from msgspec import Raw
 
 from acp_stdio.catalogue.model import Catalogue
 from acp_stdio.relay.handshake import RequestView
-from acp_stdio.relay.switchboard.editing import Edit, at, each, edited, in_frame, put, string, text, within
+from acp_stdio.relay.switchboard.editing import Edit, at, each, edited, every, in_frame, put, string, text, within
 from acp_stdio.relay.switchboard.names import Names
 from acp_stdio.relay.switchboard.resources import Resources
 from acp_stdio.relay.switchboard.tasks import Tasks
@@ -34,6 +34,7 @@ class Directory:
 
     def __init__(self, upstreams: Sequence[str], catalogues: Sequence[Catalogue]) -> None:
         """`catalogues`: what each upstream listed in earlier days, read when a word is not known from today."""
+        self._upstreams = upstreams
         self._lanes = range(len(upstreams))
         self._names = Names(upstreams)
         self._resources = Resources(upstreams)
@@ -64,7 +65,8 @@ class Directory:
 
     def shown_result(self, lane: int, frame: Frame) -> bytes:
         """A response with its links and task ids as the host knows them. The host may follow each link."""
-        if b'"uri"' not in frame.raw and b'"taskId"' not in frame.raw:
+        words = (b'"uri"', b'"taskId"', b'"inputRequests"')
+        if not any(word in frame.raw for word in words):
             return frame.raw
         uri = within(uri=text(lambda uri: self._resources.shown(lane, uri)))
 
@@ -82,6 +84,7 @@ class Directory:
             messages=each(within(content=blocks)),
             taskId=task,
             task=within(taskId=task),
+            inputRequests=every(self._question(lane)),
             _meta=self._related(lane),
         )
         return in_frame(frame, result=result)
@@ -91,6 +94,8 @@ class Directory:
 
         A task that a server asks the host about is the host's own.
         """
+        if frame.is_request and frame.method == methods.ELICIT:
+            return in_frame(frame, params=self._labelled(lane))
         if b'"uri"' not in frame.raw and b'"taskId"' not in frame.raw:
             return frame.raw
         params: dict[str, Edit] = {"_meta": self._related(lane)}
@@ -144,6 +149,15 @@ class Directory:
 
     def _task(self, lane: int) -> Edit:
         return text(lambda task: self._tasks.shown(lane, task))
+
+    def _question(self, lane: int) -> Edit:
+        label = within(params=self._labelled(lane))
+        return lambda raw: label(raw) if members.text(members.members(raw).get("method")) == methods.ELICIT else raw
+
+    def _labelled(self, lane: int) -> Edit:
+        """Who asks, which hosts must show (MCP, client/elicitation): all they can show here is our own name."""
+        label = text(lambda message: f"{self._upstreams[lane]}: {message}")
+        return within(message=label, _meta=self._related(lane))
 
     def _related(self, lane: int) -> Edit:
         return at(RELATED_TASK, "taskId", edit=self._task(lane))

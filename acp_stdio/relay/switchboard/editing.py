@@ -35,6 +35,11 @@ def each(edit: Edit) -> Edit:
     return edit_all
 
 
+def every(edit: Edit) -> Edit:
+    """Edits the value of every member of a JSON object."""
+    return lambda raw: edited(raw, dict.fromkeys(members.members(raw), edit))
+
+
 def text(show: Callable[[str], str]) -> Edit:
     """Edits a string; what is none stays."""
 

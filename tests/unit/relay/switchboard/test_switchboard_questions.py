@@ -33,6 +33,18 @@ def test_two_servers_that_count_from_one_get_their_own_answers(board: Board) -> 
     assert board.to_lane("crm") == board.to_lane("finance") == []
 
 
+def test_a_question_to_the_person_says_which_server_asks(board: Board) -> None:
+    board.lane("finance", "elicitation/create", {"message": "Your password for crm?"}, id=1)
+    (told,) = board.to_host()
+    assert told["params"] == {"message": "finance: Your password for crm?"}
+    form = {"method": "elicitation/create", "params": {"message": "Who?"}}
+    roots = {"method": "roots/list", "params": {"message": "x"}}
+    board.modern("tools/call", {"name": "crm__x"}, id=2)
+    board.answers("crm", {"resultType": "input_required", "inputRequests": {"a": form, "b": roots}})
+    asked = board.to_host()[0]["result"]["inputRequests"]
+    assert asked == {"a": {**form, "params": {"message": "crm: Who?"}}, "b": roots}
+
+
 def test_progress_with_a_question_reaches_who_asked_it(board: Board) -> None:
     for name in board.names:
         board.lane(name, "sampling/createMessage", {"_meta": {"progressToken": "t"}}, id=1)
