@@ -131,6 +131,10 @@ class SecretService:
             items = secretstorage.get_default_collection(bus).get_all_items()
             return {item.get_label(): item.get_secret().decode() for item in items}
 
+    def sign_ins(self) -> list[str]:
+        """The labels of what was stored for a sign-in. This computer's own key stays when everybody has left."""
+        return [label for label in self.secrets() if "/device-key" not in label]
+
     def start_keyring(self) -> None:
         """Starts the daemon, unlocked, where none runs."""
         self.keyring = _start(

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.real
 SENT = "Nothing was sent."
 DONE = "Nothing was carried out."
 PERHAPS = "This may have been carried out: check before repeating."
-ADVICE = ("Run ", "Try ", "Ask ", "Check ", "Use ")
+ADVICE = ("Run ", "Try ", "Ask ", "Check ", "Use ", "Approve ")
 ERAS = pytest.mark.parametrize("era", ["legacy", "modern"])
 UNREACHABLE: Final = "upstream_unreachable"
 

@@ -66,7 +66,7 @@ def test_a_person_signs_in_and_out_with_the_token_in_the_keyring_only(tmp_path: 
             service.unlock()
 
             assert run("logout") == 0, told
-            assert service.secrets() == {}
+            assert service.sign_ins() == []
             assert revocations(idp.log()) > 0
             assert machine.json("status")["signed_in"] is False
             assert leaks.scan(idp.issued(), tmp_path, texts=told) == []
@@ -94,4 +94,4 @@ def test_a_grant_of_9_kb_comes_back_and_its_token_is_nowhere_to_be_read(
         assert leaks.scan([token], tmp_path) == []
         store().delete()
         assert store().load() is None
-        assert service.secrets() == {}
+        assert service.sign_ins() == []

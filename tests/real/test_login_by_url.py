@@ -122,7 +122,7 @@ def test_an_address_is_all_it_takes_to_sign_in_and_to_call(scene: Scene) -> None
     again = scene.run("login", scene.url)
     assert again.stdout.startswith("Already signed in as alice@example.com")
     assert scene.run("logout").returncode == 0
-    assert scene.desktop.secrets() == {}
+    assert scene.desktop.sign_ins() == []
     assert "You signed out." in scene.call()
     assert leaks.scan(scene.idp.issued(), scene.machine.home, texts=scene.told) == []
 
