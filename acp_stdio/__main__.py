@@ -18,6 +18,10 @@ def main() -> int:
         from acp_stdio.tokens import helper
 
         helper.run()
+    if arguments[:1] == ["otlp-helper"]:
+        from acp_stdio.audit import exporter
+
+        exporter.run()
     if arguments[:1] == ["login-helper"]:
         from acp_stdio.cli import login_helper
 

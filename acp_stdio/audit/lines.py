@@ -63,10 +63,11 @@ def cut_torn(file: int) -> int:
     return size - end
 
 
-def whole_lines(path: Path) -> Iterator[bytes]:
-    """Each whole line without its end; nothing where there is no file. Raises `OSError`."""
+def whole_lines(path: Path, begin: int = 0) -> Iterator[bytes]:
+    """Each whole line from byte `begin` on, without its end; nothing where there is no file. Raises `OSError`."""
     try:
         with path.open("rb") as file:
+            file.seek(begin)
             for line in file:
                 if line.endswith(b"\n"):
                     yield line[:-1]

@@ -5,6 +5,7 @@ signed: that something was removed, and how much, can be seen for ever; what it 
 """
 
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from acp_stdio.audit.folder import Folder
@@ -13,10 +14,13 @@ from acp_stdio.audit.index import Index
 EVENT: Final = "removed"
 
 
-def remove_old(folder: Folder, retention: float) -> int:
-    """Removes each settled chain last written to more than `retention` seconds ago; how many. Raises `OSError`."""
+def remove_old(folder: Folder, retention: float, may_go: Callable[[str], bool] = lambda _: True) -> int:
+    """Removes each settled chain last written to more than `retention` seconds ago; how many.
+
+    `may_go`: of a chain that somebody still waits for, False. Raises `OSError`.
+    """
     before = time.time() - retention
-    old = [name for name in folder.chains() if _last_written(folder, name) < before]
+    old = [name for name in folder.chains() if _last_written(folder, name) < before and may_go(name)]
     if not old:
         return 0
     removed = 0

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -38,9 +39,11 @@ IN_PASSING: Final = 0.05
 class Trail:
     """Writes this process's records. Begins its chain with the first one."""
 
-    def __init__(self, directory: Path, *, sync: bool = False) -> None:
-        """`sync`: an intent is to survive a power loss, too (`fsync`: 0.1 to 10 ms, by the disk)."""
+    def __init__(self, directory: Path, *, sync: bool = False, admit: Callable[[], None] = lambda: None) -> None:
+        """`sync`: an intent is to survive a power loss, too (`fsync`: 0.1 to 10 ms, by the disk).
+        `admit`: asked before each intent; its `Failure` keeps the call from being made."""
         self._sync = sync
+        self._admit = admit
         self._folder = Folder(directory)
         self._index = Index(self._folder)
         self._chain: _Chain | None = None
@@ -63,6 +66,8 @@ class Trail:
         Raises `Failure("audit_unavailable")`: the folder or disk does not take it. The call that it is about must
         not be made then (NIST SP 800-53 AU-5). An outcome is kept, and goes before anything else that is written.
         """
+        if record["event"] == INTENT:
+            self._admit()
         try:
             self._ready()
             self._pay()

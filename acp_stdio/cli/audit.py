@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from acp_stdio.audit import forms
+from acp_stdio.audit.delivery import undelivered, undelivered_words
 from acp_stdio.audit.folder import Folder
 from acp_stdio.audit.join import Joined, join
 from acp_stdio.audit.reader import Reader, records
@@ -164,6 +165,9 @@ def _show(args: argparse.Namespace, out: Output) -> int:
         out.result("\n".join(json.dumps(record, indent=2, ensure_ascii=False) for record in found), {})
     else:
         _print(found, out)
+        own = None if args.trail else settings_of(args, bare=True)
+        if own and (told := undelivered(own.audit, Folder(own.audit_dir))):
+            out.talk(f"Of the trail, {undelivered_words(told)}.")
     return EXIT_OK
 
 

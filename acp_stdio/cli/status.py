@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
+from acp_stdio.audit.delivery import undelivered, undelivered_words
+from acp_stdio.audit.folder import Folder
 from acp_stdio.audit.record import utc
 from acp_stdio.catalogue.file import CatalogueFile
 from acp_stdio.cli.common import account_words, output_of, settings_of, stored_in
@@ -63,16 +65,26 @@ def run(args: argparse.Namespace) -> int:
         _words(each, session, data, now, verbose=out.verbose)
         for (each, session), data in zip(sign_ins, facts, strict=True)
     ]
+    delivery = _delivery(settings)
+    if delivery:
+        words.append(table([("trail", undelivered_words(delivery))]))
     if processes:
         running = [f"  {process_words(each)}" for each in processes]
         words.append("\n".join(["running", *running]))
     out.result(
         "\n\n".join([*words, f"next: {next_step}"]),
-        {**facts[0], "next": next_step, "processes": processes, "sign_ins": facts},
+        {**facts[0], "next": next_step, "processes": processes, "delivery": delivery, "sign_ins": facts},
     )
     if not all(session is not None and session.signed_in for each, session in sign_ins if each.needs_sign_in):
         return EXIT_SIGN_IN_REQUIRED
     return failures[0].meaning.exit_code if failures else EXIT_OK
+
+
+def _delivery(settings: Settings) -> dict[str, Any] | None:
+    """What a collector has of the trail; None where none is named, or the trail cannot be read."""
+    with contextlib.suppress(OSError):
+        return undelivered(settings.audit, Folder(settings.audit_dir))
+    return None
 
 
 def _device_key(settings: Settings) -> int:

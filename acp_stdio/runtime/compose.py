@@ -19,6 +19,9 @@ from acp_stdio.tokens.handover import LoginRequest
 from acp_stdio.tokens.sign_ins import SignIn
 
 if TYPE_CHECKING:
+    import asyncio
+
+    from acp_stdio.runtime.exporting import Exporting
     from acp_stdio.runtime.helper_process import HelperProcess
     from acp_stdio.tokens.messages import Request
 
@@ -47,7 +50,14 @@ class Program:
 
         from acp_stdio.runtime.serve import serve
 
-        return serve(self.settings, served, together, self.login, (stdin, stdout, played), rehearsal=self.rehearsal)
+        exporting = self._exporting if self.settings.audit.otlp and not self.rehearsal else None
+        stdio = (stdin, stdout, played)
+        return serve(self.settings, served, together, self.login, stdio, exporting, rehearsal=self.rehearsal)
+
+    def _exporting(self, loop: "asyncio.AbstractEventLoop") -> "Exporting":
+        from acp_stdio.runtime.exporting import Exporting
+
+        return Exporting(self.settings, self.arguments, loop)
 
     def _serve(self, upstream: UpstreamSettings) -> Served:
         sign_in = SignIn(self.settings, upstream)
@@ -135,4 +145,8 @@ def compose(arguments: RunArguments, argv: list[str]) -> Program:
             "The configuration names no upstream, so there is nothing to serve.",
             "Add a table [upstreams.NAME] with its url.",
         )
+    if settings.audit.otlp:
+        from acp_stdio.audit.delivery import require_libraries
+
+        require_libraries(settings.audit)
     return Program(settings, arguments, argv, rehearsal=os.environ.get(REHEARSAL) == "1")

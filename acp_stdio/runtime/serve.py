@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from acp_stdio.audit.arguments import KEY_FILE, Arguments
+from acp_stdio.audit.folder import Folder
 from acp_stdio.audit.trail import Trail
 from acp_stdio.catalogue.file import CatalogueFile
 from acp_stdio.downstream.stdio import Host
@@ -44,6 +45,7 @@ from acp_stdio.upstream.network import attached
 from acp_stdio.wire import frames
 
 if TYPE_CHECKING:
+    from acp_stdio.runtime.exporting import Exporting
     from acp_stdio.upstream.statements import Statements
 
 log = logging.getLogger(__name__)
@@ -60,12 +62,14 @@ def serve(
     together: CatalogueFile,
     login: Callable[[Sequence[str]], LoginRequest],
     stdio: tuple[int, int, Prelude],
+    exporting: "Callable[[asyncio.AbstractEventLoop], Exporting] | None",
     *,
     rehearsal: bool,
 ) -> int:
     """Serves one host until it leaves, a signal comes or the parent dies. Returns the exit code.
 
     `together`: where the handshakes of all are remembered as one. `login`: asks for a sign-in for some upstreams.
+    `exporting`: brings the trail to a collector, where one is named.
     """
     log = log_to(settings.paths.log)
     stdin, stdout, played = stdio
@@ -85,7 +89,7 @@ def serve(
 
     async def run() -> str:
         loop = asyncio.get_running_loop()
-        trail = Trail(settings.audit_dir, sync=settings.audit.survives == "power_loss")
+        trail = _trail(settings)
         revoked = Revocations().names
         demands = Demands()
         holdings = [_holding(settings, each, login([each.upstream.name]), live) for each in served]
@@ -112,9 +116,14 @@ def serve(
             lambda line, closed: Host(stdin, stdout, line, closed, played.leftover),
             played.parent,
         )
+        exporter = exporting(loop) if exporting else None
+        if exporter is not None:
+            exporter.begin()
         with _ended_by_signals(shell.stop, loop):
             why = await shell.serve()
         live.end()
+        if exporter is not None:
+            exporter.end()
         _leave_within(LEAVE)
         return why
 
@@ -126,6 +135,16 @@ def serve(
         return 0
     finally:
         live.end()
+
+
+def _trail(settings: Settings) -> Trail:
+    audit, directory = settings.audit, settings.audit_dir
+    sync = audit.survives == "power_loss"
+    if audit.deliver != "required":
+        return Trail(directory, sync=sync)
+    from acp_stdio.audit.delivery import Required
+
+    return Trail(directory, sync=sync, admit=Required(Folder(directory), audit).admit)
 
 
 def _mind(

@@ -45,6 +45,11 @@ def url(text: str) -> str:
     return "must use https (plain http is accepted for loopback addresses only)"
 
 
+def collector(text: str) -> str:
+    """An OTLP/HTTP collector's base address, below which both signals have their paths (OTLP/HTTP)."""
+    return url(text) or ("must not have a query (?): no secret belongs in this file" if "?" in text else "")
+
+
 def issuer(text: str) -> str:
     """OpenID Connect Discovery section 3: an https URL without query and fragment."""
     return url(text) or ("must not have a query (?)" if "?" in text else "")

@@ -21,6 +21,7 @@ TokenRequest = Literal["resource", "audience", "scope", "exchange", "omit"]
 TokenFormat = Literal["jwt", "opaque", "id_token"]
 ArgumentsMode = Literal["none", "digest", "full"]
 Survives = Literal["crash", "power_loss"]
+Deliver = Literal["best_effort", "required"]
 StorageBackend = Literal["auto", "secret-service", "macos", "windows", "file"]
 
 DEFAULT: Final = "default"
@@ -133,6 +134,11 @@ class AuditSettings:
     """power_loss: an intent is on the disk itself before its call leaves."""
     retention: float = 400 * 86_400.0
     """Seconds after which a chain that ended is removed."""
+    otlp: str = ""
+    """The base address of an OTLP/HTTP collector that gets a copy of each record; empty: none does."""
+    deliver: Deliver = "best_effort"
+    """required: no call while `max_backlog` records have not been accepted there."""
+    max_backlog: int = 1000
 
 
 @dataclass(frozen=True, slots=True)

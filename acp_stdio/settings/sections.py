@@ -11,6 +11,7 @@ from acp_stdio.settings.model import (
     DEFAULT,
     ArgumentsMode,
     AuditSettings,
+    Deliver,
     HostSettings,
     IdentitySettings,
     NetworkSettings,
@@ -35,8 +36,6 @@ from acp_stdio.settings.presets import (
 from acp_stdio.settings.sources import Entry, Problems
 from acp_stdio.settings.table import Table
 
-# What the published format has and this version does not act on yet.
-_LATER_AUDIT: Final = ("otlp", "deliver", "max_backlog")
 _CHILD: Final = ("command", "args", "env", "token_meta")
 
 IDENTITY_KEYS: Final = tuple(each.name for each in fields(IdentitySettings) if each.name not in ("name", "origins"))
@@ -252,16 +251,23 @@ def network(entries: Entries, problems: Problems) -> NetworkSettings:
 
 
 def audit(entries: Entries, problems: Problems) -> AuditSettings:
-    table = Table(entries, problems, documented=_LATER_AUDIT)
+    table = Table(entries, problems)
     arguments: ArgumentsMode = table.word("arguments", "digest", ("none", "digest", "full"))
     survives: Survives = table.word("survives", "crash", ("crash", "power_loss"))
+    deliver: Deliver = table.word("deliver", "best_effort", ("best_effort", "required"))
     default = AuditSettings()
     audit = AuditSettings(
         path=table.path("path"),
         arguments=arguments,
         survives=survives,
         retention=table.duration("retention", default.retention, least=_DAY, most=3650 * _DAY),
+        otlp=table.text("otlp", "", checks.collector, empty=True),
+        deliver=deliver,
+        max_backlog=table.count("max_backlog", default.max_backlog, least=1, most=1_000_000),
     )
+    for key, without in (("deliver", audit.otlp), ("max_backlog", deliver == "required")):
+        if key in entries and not without and entries[key].value != "best_effort":
+            problems.at(entries[key], "needs otlp" if key == "deliver" else 'needs deliver = "required"')
     table.finish()
     return audit
 

@@ -137,6 +137,16 @@ class Table:
         self._problems.at(entry, f'must be a length of time such as "90s" or "1h30m", {bounds}')
         return default
 
+    def count(self, key: str, default: int, *, least: int, most: int) -> int:
+        """A whole number within bounds."""
+        entry = self.entry(key)
+        if entry is None:
+            return default
+        if type(entry.value) is int and least <= entry.value <= most:
+            return entry.value
+        self._problems.at(entry, f"must be a whole number from {least} to {most}")
+        return default
+
     def path(self, key: str) -> Path | None:
         """An absolute path, `~` resolved, for a host starts us where it likes. Empty: not written."""
         entry = self.entry(key)

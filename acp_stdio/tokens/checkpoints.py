@@ -10,13 +10,18 @@ def sign_trail(ctx: Context) -> str:
     Whatever goes wrong: no call, login or logout fails for it, and the next one signs what was left.
     """
     from acp_stdio.audit.checkpoint import Altered, sign
+    from acp_stdio.audit.delivery import is_delivered
     from acp_stdio.audit.folder import Folder
     from acp_stdio.audit.retention import remove_old
     from acp_stdio.vault.device_key import device_key
 
     try:
-        remove_old(Folder(ctx.settings.audit_dir), ctx.settings.audit.retention)
-        sign(Folder(ctx.settings.audit_dir), device_key(ctx.open_vault(), ctx.settings.paths.state))
+        folder, audit = Folder(ctx.settings.audit_dir), ctx.settings.audit
+        if audit.deliver == "required":
+            remove_old(folder, audit.retention, is_delivered(folder))
+        else:
+            remove_old(folder, audit.retention)
+        sign(folder, device_key(ctx.open_vault(), ctx.settings.paths.state))
     except Altered as altered:
         return f"The audit trail was not signed: {altered}. `acp-stdio audit verify` says more."
     except Failure as failure:

@@ -14,6 +14,7 @@ from tests.architecture.walk import ROOT
 HEAVY = frozenset(
     {"httpx2", "httpcore2", "keyring", "secretstorage", "jwt", "authlib", "joserfc", "cryptography", "mcp"}
     | {"pydantic", "flask", "werkzeug", "starlette", "uvicorn", "requests", "hypothesis"}
+    | {"opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http", "opentelemetry.trace", "google.protobuf"}
     | {"http.server", "http.client", "webbrowser", "argparse", "platformdirs", "importlib.metadata", "sqlite3"}
 )
 ARGPARSE = frozenset({"argparse"})
@@ -62,6 +63,15 @@ def test_a_start_that_answers_a_host_loads_nothing_that_only_a_sign_in_needs(hom
     assert json.loads(ran.stdout.splitlines()[0])["id"] == 1
     assert modules & HEAVY == set()
     assert not [name for name in modules if name.startswith("acp_stdio.relay.bridge")], "nothing is to be translated"
+
+
+def test_a_start_with_a_collector_leaves_its_libraries_to_another_process(home: Path) -> None:
+    collector = '[audit]\notlp = "http://127.0.0.1:1"\ndeliver = "required"\n'
+    (home / "config" / "config.toml").write_text(CONFIG + collector, encoding="utf-8")
+    modules, ran = loaded(home, ["-m", "acp_stdio", "run", "finance"], json.dumps(INITIALIZE) + "\n")
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    assert "acp_stdio.runtime.exporting" in modules
+    assert modules & HEAVY == set()
 
 
 def test_the_help_of_run_loads_no_network_and_no_keyring(home: Path) -> None:

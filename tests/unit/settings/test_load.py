@@ -85,6 +85,9 @@ def test_every_key_of_this_version_is_read(home: Path, tmp_path: Path) -> None:
         audience = "single"
         [audit]
         path = "{tmp_path}/trail"
+        otlp = "http://127.0.0.1:4318"
+        deliver = "required"
+        max_backlog = 20
         [network]
         proxy = "http://proxy.example.com:3128"
         ca_bundle = "{bundle}"
@@ -107,6 +110,7 @@ def test_every_key_of_this_version_is_read(home: Path, tmp_path: Path) -> None:
     assert found.upstreams["finance"].audience == ("one", "two")
     assert found.upstreams["other"].audience == ("single",)
     assert found.audit.path == tmp_path / "trail"
+    assert (found.audit.otlp, found.audit.deliver, found.audit.max_backlog) == ("http://127.0.0.1:4318", "required", 20)
     assert found.network.proxy == "http://proxy.example.com:3128"
     assert found.network.ca_bundle == str(bundle)
     assert (found.storage.backend, found.storage.key_file) == ("file", tmp_path / "key")
@@ -190,7 +194,10 @@ def test_all_problems_are_told_at_once_with_file_and_line(home: Path) -> None:
         ("upstreams.x", "url = 'http://127.0.0.1.example.com/'", "must use https"),
         ("upstreams.x", "scopes = ['a']", "[upstreams.x] needs url"),
         ("upstreams.Ex", "url = 'https://a.example/mcp'", "cannot be an upstream's name"),
-        ("audit", "otlp = 'https://o.example'", "audit.otlp is not supported by this version: remove it"),
+        ("audit", "otlp = 'http://o.example'", "audit.otlp must use https"),
+        ("audit", "deliver = 'required'", "audit.deliver needs otlp"),
+        ("audit", "otlp = 'https://o.example'\nmax_backlog = 5", 'max_backlog needs deliver = "required"'),
+        ("audit", "otlp = 'https://o.example'\ndeliver = 'required'\nmax_backlog = 0", "must be a whole number from 1"),
         ("audit", "path = 'trail'", "audit.path must be an absolute path"),
         ("network", "proxy = 'http://u:p@proxy:1'", "no secret belongs in this file"),
         ("network", "proxy = 'socks5://proxy:1'", "must be http://HOST:PORT"),
