@@ -169,7 +169,9 @@ class Desk:
             self._drop(row)
             return self._session.stream_ended(Ending(None), now)
         if row.purpose is Purpose.LIST and waits:
-            served = self._serve_list(row, made_up=self._makes_up and opening == answers.NOTHING_SENT)
+            # Who has to sign in finds `acp_login`, also where a server refused the sign-in that there was.
+            starts = opening == answers.NOTHING_SENT or failure.reason == "login_required"
+            served = self._serve_list(row, made_up=self._makes_up and starts)
             if served:
                 self._drop(row)
                 return served

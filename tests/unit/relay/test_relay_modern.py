@@ -152,3 +152,10 @@ def test_a_prelude_can_have_answered_discover() -> None:
     book.relay.handshake_was_answered(frames.parse(raw.encode()))
     assert book.relay.agent.name == "claude-code"
     assert [json.loads(post.raw)["method"] for post in only(book.relay.reach_out(0), Post)] == ["server/discover"]
+
+
+def test_who_has_to_sign_in_again_finds_the_tool_for_that_where_nothing_else_is_known() -> None:
+    book = Playbook()
+    posted = book.call_of(book.modern_call(1, "tools/list"))
+    (answer,) = told(book.ended(posted, 401))
+    assert [tool["name"] for tool in answer["result"]["tools"]] == ["acp_login", "acp_status"]
