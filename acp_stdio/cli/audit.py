@@ -24,12 +24,13 @@ from acp_stdio.errors import EXIT_AUDIT, EXIT_OK, Failure
 from acp_stdio.settings.durations import seconds
 
 EXAMPLES = """\
-  acp-stdio audit tail --follow                        what is done in your name, as it happens
+  acp-stdio audit tail --follow     what is done in your name, as it happens
   acp-stdio audit show --tool 'get_*' --since 7d --outcome denied
-  acp-stdio audit show ID --arguments args.json        were these what was asked?
-  acp-stdio audit verify                               is it whole? 9 where it is not
-  acp-stdio audit export --format ocsf > trail.jsonl   jsonl, ocsf or csv
-  acp-stdio audit join . backend.log                   did the server see what left here, and nothing else?
+  acp-stdio audit show ID --arguments args.json   were these what was asked?
+  acp-stdio audit verify            is it whole? 9 where it is not
+  acp-stdio audit export --format ocsf > trail.jsonl      jsonl, ocsf or csv
+  acp-stdio audit join . backend.log
+      did the server see what left here, and nothing else?
 """
 _PAUSE = 0.5
 """Seconds between two looks at a trail that is followed."""

@@ -28,12 +28,16 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
   acp-stdio check-backend finance
-  acp-stdio check-backend finance --log /var/log/finance.log --tool quarterly_report --arguments '{"quarter":"Q3"}'
-  acp-stdio check-backend finance --wait 600              wait until your token has expired, and try it then
-  acp-stdio check-backend finance --api-key-file old.key  is the shared key still good, and whom does it name?
+  acp-stdio check-backend finance --log /var/log/finance.log \\
+      --tool quarterly_report --arguments '{"quarter":"Q3"}'
+  acp-stdio check-backend finance --wait 600
+      wait until your token has expired, and try it then
+  acp-stdio check-backend finance --api-key-file old.key
+      is the shared key still good, and whom does it name?
   acp-stdio check-backend finance --json > report.json
 
-Asks for the list of tools and nothing else, unless you name a tool. Exit code 10: the server failed."""
+Asks for the list of tools and nothing else, unless you name a tool.
+Exit code 10: the server failed."""
 _EVENT = "backend.check"
 
 

@@ -8,7 +8,8 @@ from acp_stdio.cli.common import add_common
 from acp_stdio.errors import EXIT_OK
 
 EXAMPLES = """\
-  acp-stdio completion bash > ~/.local/share/bash-completion/completions/acp-stdio
+  acp-stdio completion bash \\
+      > ~/.local/share/bash-completion/completions/acp-stdio
   acp-stdio completion zsh > "${fpath[1]}/_acp-stdio"
   acp-stdio completion fish > ~/.config/fish/completions/acp-stdio.fish
 """

@@ -19,7 +19,7 @@ from acp_stdio.errors import EXIT_OK, EXIT_UNEXPECTED, EXIT_USAGE, Failure
 
 EXAMPLES = """\
   acp-stdio demo                    needs no account, no network and no keyring
-  acp-stdio demo --json             the checked steps and both logs, for programs
+  acp-stdio demo --json             the checked steps and logs, for programs
   acp-stdio demo --verbose          also acp-stdio's own logs, if a step fails
 """
 _NEEDS = ("flask", "mcp")

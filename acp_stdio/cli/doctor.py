@@ -14,7 +14,7 @@ from acp_stdio.doctor.report import Report
 EXAMPLES = """\
   acp-stdio doctor
   acp-stdio doctor finance          only this upstream
-  acp-stdio doctor --json           to attach to a question: no tokens, no query strings
+  acp-stdio doctor --json           for a question to somebody: no tokens in it
   acp-stdio doctor --unlock         the keyring may ask for its pass phrase
 """
 

@@ -26,7 +26,7 @@ EXAMPLES = """\
   acp-stdio login --force           again, perhaps as somebody else
   acp-stdio login --paste           the browser is on another computer
   acp-stdio login --device          this computer has no browser
-  acp-stdio login --add-scope S     with one more right, which a server asked for
+  acp-stdio login --add-scope S     with one more right that a server wants
 """
 UNTIL = "until you sign out or your company ends the session"
 """Refresh tokens have a life of their own, which no standard makes a provider tell."""

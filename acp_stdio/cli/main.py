@@ -44,9 +44,10 @@ Puts the signed-in person behind every MCP call that Claude makes.
   acp-stdio run        what the host launches from then on
 """
 _EXIT_CODES = """\
-exit codes: 0 ok, 1 unexpected, 2 usage, 3 configuration, 4 sign-in required, 5 identity provider,
-upstream or network, 6 keyring, 7 denied or cancelled, 8 signed out but not revoked, 9 audit trail,
-10 the server failed check-backend, 130 interrupted"""
+exit codes: 0 ok, 1 unexpected, 2 usage, 3 configuration, 4 sign-in required,
+5 identity provider, upstream or network, 6 keyring, 7 denied or cancelled,
+8 signed out but not revoked, 9 audit trail, 10 the server failed check-backend,
+130 interrupted"""
 
 
 def main(argv: list[str]) -> int:

@@ -23,11 +23,14 @@ from acp_stdio.settings.sources import Problems
 
 EXAMPLES = """\
   acp-stdio policy check
-  acp-stdio policy why finance transfer --arg amount=5000 --as groups=accounting,staff
-  acp-stdio policy why finance transfer --as me        with the claims of your token as of now
-  acp-stdio policy test cases.toml                     what you expect, as a table
-  acp-stdio policy test --replay --since 7d            what today's rules had said to last week's calls
-  acp-stdio policy sign rules.toml --key policy.key    for the administrator: rules that count only as signed
+  acp-stdio policy why finance transfer --arg amount=5000 --as groups=staff
+  acp-stdio policy why finance transfer --as me
+      with the claims of your token as of now
+  acp-stdio policy test cases.toml          what you expect, as a table
+  acp-stdio policy test --replay --since 7d
+      what today's rules had said to last week's calls
+  acp-stdio policy sign rules.toml --key policy.key
+      for the administrator: rules that count only as signed
 """
 
 _APPLIES = {True: "applies", False: "no", None: "not known"}

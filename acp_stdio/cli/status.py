@@ -32,9 +32,9 @@ from acp_stdio.vault.lock import FileLock
 
 EXAMPLES = """\
   acp-stdio status
-  acp-stdio status --check          ask the identity provider and get each server's token
-  acp-stdio status --verbose        also each value of [identity] and the upstreams, and its origin
-  acp-stdio status --device-key     this computer's public key, for servers that want signed statements
+  acp-stdio status --check          ask the provider for each server's token
+  acp-stdio status --verbose        also each value's origin
+  acp-stdio status --device-key     this computer's public key, for servers
   acp-stdio status --json
 """
 

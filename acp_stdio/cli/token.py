@@ -16,8 +16,8 @@ from acp_stdio.settings.model import Settings
 from acp_stdio.tokens.sign_ins import settings_of as sign_in_of
 
 EXAMPLES = """\
-  acp-stdio token finance             the token alone
-  acp-stdio token finance --headers   {"Authorization": "Bearer …"}, for a host's headers helper
+  acp-stdio token finance            the token alone
+  acp-stdio token finance --headers  {"Authorization": "Bearer …"}, for a host
 """
 
 
