@@ -174,7 +174,8 @@ class Greeter(Crossing):
             for other in [r for r in self._rows.values() if r.purpose is Purpose.STREAM]:
                 self._drop(other)
                 commands.append(Abort(other.call))
-        if row.purpose is Purpose.STREAM or row.phase in (Phase.CANCELLED, Phase.SERVED):
+        answers_the_lost_one = row.purpose is Purpose.NOTE and not row.method
+        if row.purpose is Purpose.STREAM or answers_the_lost_one or row.phase in (Phase.CANCELLED, Phase.SERVED):
             self._drop(row)
         else:
             row.retried = True

@@ -32,7 +32,9 @@ class Relay(Timing):
     def host_sent(self, frame: Frame, now: float) -> list[Command]:
         """One frame from the host."""
         if frame.is_response:
-            return self._note(frame, now)
+            # Servers count from one in each session: what was asked in another, perhaps of another person, is void.
+            asked = frame.id is not None and self._session.is_answered(frames.id_key(frame.id))
+            return self._note(frame, now) if asked else []
         if frame.id is None:
             return self._notified(frame, now)
         return self._requested(frame, now)
@@ -137,6 +139,12 @@ class Relay(Timing):
         elif row is not None and row.purpose is Purpose.STREAM:
             self._session.streamed = True
 
+    def server_asked(self, call: int, frame: Frame) -> None:
+        """A request of the server's goes to the host, who may answer it in the session that it came in."""
+        row = self._rows.get(call)
+        if row is not None and frame.id is not None and row.session == self._session.id:
+            self._session.was_asked(frames.id_key(frame.id))
+
     def upstream_sent(self, call: int, frame: Frame, now: float) -> list[Command]:
         """One frame that came on this call's exchange."""
         row = self._rows.get(call)
@@ -144,6 +152,7 @@ class Relay(Timing):
             return []
         if not frame.is_response:
             self._kept_alive(frame, now)
+            self.server_asked(call, frame)
             return [] if row.phase is Phase.CANCELLED or row.purpose is Purpose.SCHEMA else [ToHost(frame.raw)]
         if row.purpose is Purpose.SCHEMA:
             return self._schema_came(row, frame, now)

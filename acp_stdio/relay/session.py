@@ -1,7 +1,7 @@
 """The one session with an upstream of the legacy era (MCP up to 2025-11-25)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
@@ -13,6 +13,9 @@ STREAM_RETRY: Final = (1.0, 2.0, 5.0, 15.0, 60.0)
 """Seconds before the GET stream is opened again after it broke, by how often in a row."""
 _NO_STREAM: Final = frozenset({*range(400, 500), 501} - {408, 429})
 """What a server answers that will not open one later either."""
+MAX_QUESTIONS: Final = 1024
+"""Requests of one server that wait for the host; above that the oldest is not answered any more."""
+
 MIN_RETRY: Final = 0.05
 """Seconds; a server that asks for less is in a loop."""
 
@@ -44,6 +47,8 @@ class LegacySession:
     state: State = State.CLOSED
     opening: int | None = None
     host_ready: bool = False
+    questions: dict[bytes, None] = field(default_factory=dict[bytes, None])
+    """The server's requests that the host has not answered, oldest first, by the key of their ids."""
     streamed: bool = False
     """A GET stream was opened in it: a 404 to the next one means a lost session, and not a server without streams."""
     stream_at: float | None = None
@@ -93,10 +98,21 @@ class LegacySession:
         """Whether the stream is to be opened again now."""
         return self.state is State.OPEN and self.stream_at is not None and self.stream_at <= now
 
+    def was_asked(self, key: bytes) -> None:
+        """The server asks the host something."""
+        if len(self.questions) >= MAX_QUESTIONS:
+            del self.questions[next(iter(self.questions))]
+        self.questions[key] = None
+
+    def is_answered(self, key: bytes) -> bool:
+        """Whether this answers something that was asked in this session. Counts once."""
+        return self.questions.pop(key, False) is None
+
     def lose(self) -> None:
         """Forgets the server's side; the host's `initialize` stays, to open another."""
         self.state, self.id, self.opening, self.stream_at = State.CLOSED, None, None, None
         self._last_event_id, self._breaks, self.streamed = "", 0, False
+        self.questions.clear()
 
     def end(self) -> list[Command]:
         """Tells the server that the session is over, where it has one."""

@@ -173,6 +173,7 @@ class ModernHostBridge(Bridge):
         """A server's request is answered here or becomes the answer to the call that it came with."""
         if not frame.is_request:
             return super().upstream_sent(call, frame, now)
+        self.inner.server_asked(call, frame)
         if frame.method == methods.PING:
             return self.respond(frames.answer(frame.id or b"null", b"{}"), now)
         return self._trips.ask(self.inner.request_of(call), frame, now)

@@ -425,3 +425,37 @@ class TestSignedOut:
         opening = book.call_of(book.host(id=1, method="resources/read", params={"uri": "a:b"}))
         (answer,) = told(book.refused(opening))
         assert (answer["error"]["code"], answer["error"]["data"]) == (4401, {"reason": "login_required"})
+
+
+@pytest.mark.parametrize("end", ["lost", "signed out", "never asked", "answered"])
+def test_an_answer_reaches_the_session_that_asked_and_no_other(end: str) -> None:
+    book = Playbook()
+    book.open_session()
+    call = book.call_of(book.host(id=1, method="tools/call", params={"name": "a"}))
+    if end != "never asked":
+        book.upstream(call, id=7, method="elicitation/create", params={})
+    match end:
+        case "lost":
+            opening = book.call_of(book.ended(call, 404))
+            book.relay.upstream_opened(opening, "S2")
+            ready = book.call_of(book.upstream(opening, id=0, result=welcome()))
+            book.ended(ready, 202)
+        case "signed out":
+            book.relay.signed_out(SIGNED_OUT, book.now)
+        case "answered":
+            assert posts(book.host(id=7, result={"action": "accept"})) != []
+        case _:
+            pass
+    assert posts(book.host(id=7, result={"action": "accept"})) == []
+
+
+def test_an_answer_that_meets_a_lost_session_is_not_given_to_the_next() -> None:
+    book = Playbook()
+    book.open_session()
+    call = book.call_of(book.host(id=1, method="tools/call", params={"name": "a"}))
+    book.upstream(call, id=7, method="elicitation/create", params={})
+    answer = book.call_of(book.host(id=7, result={"action": "accept"}))
+    opening = book.call_of(book.ended(answer, 404))
+    book.relay.upstream_opened(opening, "S2")
+    ready = book.call_of(book.upstream(opening, id=0, result=welcome()))
+    assert all("action" not in str(post) for post in posts(book.ended(ready, 202)))
