@@ -182,7 +182,10 @@ class Calls:
             call.wait_for_token()
 
     def refuse(self, call: "_Call", failure: Failure) -> None:
-        """The call does not leave."""
+        """The call does not leave, and so it is not counted."""
+        verdict = self._verdicts.get(call.number)
+        if verdict is not None:
+            verdict.undo()
         if not call.number:
             self._parted.set()
         if self._live.pop(call.number, None) is not None:
@@ -232,12 +235,8 @@ class Calls:
             raise verdict.refusal
         record = _record("call.intent", about, intent.context, intent.call, intent.call, intent.trace, intent.started)
         record |= {"token": token_summary(token.claims), **verdict.recorded()}
-        try:
-            intent.arguments = record["arguments"] = self._arguments.about(bytes(about.params), about.bytes_in)
-            self._trail.append(record)
-        except Failure:
-            verdict.undo()
-            raise
+        intent.arguments = record["arguments"] = self._arguments.about(bytes(about.params), about.bytes_in)
+        self._trail.append(record)
         self._intents[call.number] = intent
 
     def opened(self, call: "_Call", session_id: str | None) -> None:

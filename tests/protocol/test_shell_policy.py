@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from acp_stdio.cli.main import main
+from acp_stdio.errors import Failure
 from acp_stdio.policy.pins import digest
 from acp_stdio.runtime.pins import Pins
 from acp_stdio.settings import managed
@@ -377,6 +378,25 @@ def test_a_call_that_the_trail_refused_is_not_counted(stage: Stage) -> None:
         await stage.until(lambda: stage.connector.sent)
 
     play(stage, act)
+
+
+def test_a_call_that_is_refused_after_its_intent_is_not_counted(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    rules(stage, '[[policy.rules]]\neffect = "deny"\nrate = "1/1h"\n')
+
+    def locked(*_: object, **__: object) -> None:
+        raise Failure("keyring_locked", "This computer's key is not at hand.", "Unlock the keyring.")
+
+    async def act() -> None:
+        stage.give(stage.token())
+        with monkeypatch.context() as patched:
+            patched.setattr(stage.connector, "request", locked)
+            stage.call()
+            assert reason_of(await stage.read()) == "keyring_locked"
+        stage.call()
+        await stage.until(lambda: stage.connector.sent)
+
+    play(stage, act)
+    assert [event for event, *_ in stage.records()] == ["call.intent", "call.outcome"] * 2
 
 
 def listed(stage: Stage, description: str) -> dict[str, Any]:
