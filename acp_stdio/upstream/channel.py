@@ -14,6 +14,8 @@ import itertools
 from collections import deque
 from typing import Final
 
+import msgspec
+
 from acp_stdio.upstream.http import Exchange, Receiver
 from acp_stdio.wire import frames, methods
 from acp_stdio.wire.frames import BadFrame, Frame
@@ -26,6 +28,18 @@ MAX_UNHEARD: Final = 64
 _JSON: Final = {"content-type": "application/json"}
 _EVENTS: Final = {"content-type": "text/event-stream"}
 _numbers = itertools.count(1)
+
+
+class _Welcome(msgspec.Struct):
+    protocolVersion: str = ""
+
+
+def _version(result: msgspec.Raw) -> str:
+    """The revision that an `initialize` result agrees to; empty where it is no such result."""
+    try:
+        return msgspec.json.decode(result, type=_Welcome).protocolVersion
+    except (msgspec.MsgspecError, RecursionError):
+        return ""
 
 
 def header_of(block: bytes, name: str) -> str:
@@ -128,6 +142,8 @@ class Channel:
         """An id of ours: neither transport has one that a client learns of."""
         self.greeted = False
         """An `initialize` was answered on it: the session has begun."""
+        self._batches = False
+        """It agreed on the one revision of MCP that has JSON-RPC batches."""
         self._waiting: dict[bytes, Reply] = {}
         self._listener: Reply | None = None
         self._unheard: deque[bytes] = deque(maxlen=MAX_UNHEARD)
@@ -165,7 +181,7 @@ class Channel:
 
     def receive(self, raw: bytes) -> None:
         """One line or event from the server: a message, or a batch where the revision has them."""
-        for message in frames.messages(one_line(raw), batches=True):
+        for message in frames.messages(one_line(raw), batches=self._batches):
             if isinstance(message, BadFrame) or not message.is_response:
                 self._unasked(raw if isinstance(message, BadFrame) else message.raw)
             else:
@@ -187,6 +203,7 @@ class Channel:
             return  # late, after a cancellation, or to nothing that was asked
         if reply.frame is not None and reply.frame.method == methods.INITIALIZE and frame.result is not None:
             self.greeted = True
+            self._batches = _version(frame.result) == methods.BATCH_VERSION
         reply.answer(frame.raw, self.session)
 
     def _unasked(self, raw: bytes) -> None:

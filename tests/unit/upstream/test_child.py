@@ -154,6 +154,19 @@ async def test_a_message_with_a_carriage_return_between_its_words_is_one() -> No
         assert [frame.get("result") for frame in frames_of(await asked.end())] == [None, 1]
 
 
+@pytest.mark.parametrize(("version", "split"), [("2025-03-26", True), ("2025-06-18", False), ("2024-11-05", False)])
+async def test_a_servers_batch_is_split_in_the_one_revision_that_has_them(version: str, split: bool) -> None:
+    async with over_pipes() as (near, far):
+        await greet(near, far, version)
+        one, two = near.post(call(1)), near.post(call(2))
+        await far.heard.get()
+        await far.heard.get()
+        await far.raw(b'[{"jsonrpc":"2.0","id":1,"result":"a"},{"jsonrpc":"2.0","id":2,"result":"b"}]\n')
+        await far.raw(b'{"jsonrpc":"2.0","id":1,"result":"c"}\n{"jsonrpc":"2.0","id":2,"result":"d"}\n')
+        found = [frames_of(await asked.end())[-1]["result"] for asked in (one, two)]
+        assert found == (["a", "b"] if split else ["c", "d"])
+
+
 async def test_what_is_no_message_disturbs_nothing() -> None:
     async with over_pipes() as (near, far):
         await greet(near, far)

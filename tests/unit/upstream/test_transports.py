@@ -261,10 +261,10 @@ def stage(request: pytest.FixtureRequest) -> Stage:
     return STAGES[request.param]
 
 
-async def greet(near: Near, far: Far) -> None:
+async def greet(near: Near, far: Far, version: str = "2024-11-05") -> None:
     """A whole handshake; afterwards the session's own stream is open."""
     asked = near.post(INITIALIZE)
-    await far.answer(await asyncio.wait_for(far.heard.get(), PATIENCE), {"protocolVersion": "2024-11-05"})
+    await far.answer(await asyncio.wait_for(far.heard.get(), PATIENCE), {"protocolVersion": version})
     await asked.end()
     assert asked.status == 200
     near.session = asked.headers["mcp-session-id"]
