@@ -44,6 +44,8 @@ def test_a_login_and_each_renewal_sign_the_trail_and_it_is_whole(parts: tuple[Sc
     assert signed >= 1
     with scene.host() as host:
         assert text_of(host.call("echo", text="hello")) == "hello"
+    with scene.host() as host:  # the renewal of its start signs what the one before has left
+        assert text_of(host.call("echo", text="again")) == "again"
         until(lambda: verified(scene)[1]["checkpoints"] > signed)
     code, told = verified(scene)
     assert (code, told["findings"]) == (0, [])
