@@ -90,8 +90,9 @@ class Machine:
     def __post_init__(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
         self.key_file = self.home / "store.key"
-        self.key_file.touch(0o600)
-        self.key_file.write_text(base64.b64encode(secrets.token_bytes(32)).decode() + "\n")
+        if not self.key_file.exists():  # another person at the same machine has the same store
+            self.key_file.touch(0o600)
+            self.key_file.write_text(base64.b64encode(secrets.token_bytes(32)).decode() + "\n")
         self.seen = self.home / "opened"
         """Every address that the browser was started with, one a line."""
         browser = self.home / "browser"
