@@ -19,7 +19,7 @@ from urllib.parse import urlencode, urlsplit
 
 from tests.kit.host import MODERN, RawHost, reason_of, text_of
 from tests.kit.modern_gate import modern_gate
-from tests.kit.scene import eventually, processes_below
+from tests.kit.scene import all_gone
 from tests.kit.signing_in import Machine
 
 OURS = ("acp_login", "acp_status")
@@ -238,7 +238,7 @@ def main() -> None:
                 PLAYS.get(scenario, call_all)(host)
             finally:
                 sys.stderr.write(raw.stderr.read_text())
-        eventually(lambda: not processes_below(home), "everything has ended")
+        all_gone(home)
 
 
 if __name__ == "__main__":

@@ -118,6 +118,18 @@ def processes_below(home: Path) -> list[Path]:
     return found
 
 
+def all_gone(home: Path) -> None:
+    """Waits until no process of ours works in this home; a helper that signs the trail may still wait for the keyring.
+
+    Raises `AssertionError` after `PATIENCE`, with what is left.
+    """
+    try:
+        eventually(lambda: not processes_below(home), "all of our processes are gone")
+    except AssertionError as late:
+        left = [(folder / "cmdline").read_bytes().split(b"\0")[:6] for folder in processes_below(home)]
+        raise AssertionError(f"{late}: {left}") from None
+
+
 def ended(process: "subprocess.Popen[Any]") -> bool:
     """Whether a process is gone, waited for or not."""
     if process.poll() is not None:

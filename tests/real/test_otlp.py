@@ -14,7 +14,7 @@ from tests.kit import collector as kit
 from tests.kit import leaks
 from tests.kit.host import reason_of, text_of
 from tests.kit.oidc_provider import oidc_provider
-from tests.kit.scene import Scene, eventually, processes_below
+from tests.kit.scene import Scene, all_gone, eventually, processes_below
 from tests.kit.sdk_upstream import sdk_upstream
 from tests.kit.signing_in import ROOT
 
@@ -47,7 +47,7 @@ def scene(signed_in: Scene, far: kit.Collector) -> Generator[Scene]:
         "OTEL_EXPORTER_OTLP_TIMEOUT": "1",
     }
     yield signed_in
-    eventually(lambda: not processes_below(signed_in.home), "nothing of ours is left")
+    all_gone(signed_in.home)
 
 
 def configure(scene: Scene, far: kit.Collector, *more: str) -> None:
@@ -155,7 +155,7 @@ def test_a_collector_that_does_not_answer_keeps_neither_calls_nor_the_end(scene:
         eventually(lambda: far.waiting, "a request that gets no answer")
         assert text_of(host.call("echo", text="on time")) == "on time"
         assert host.leave() == 0
-        eventually(lambda: not processes_below(scene.home), "the exporter is gone, too")
+        all_gone(scene.home)
     far.gate.set()
 
 

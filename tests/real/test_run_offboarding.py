@@ -9,7 +9,7 @@ import pytest
 
 from tests.kit.host import RawHost, reason_of, text_of
 from tests.kit.oidc_provider import OidcProvider, oidc_provider
-from tests.kit.scene import Scene, eventually, processes_below
+from tests.kit.scene import Scene, all_gone, eventually, processes_below
 from tests.kit.sdk_upstream import SdkUpstream, sdk_upstream
 
 pytestmark = pytest.mark.real
@@ -230,9 +230,9 @@ def test_a_process_killed_in_the_middle_of_a_refresh_loses_nothing_and_leaves_no
     eventually(lambda: scene.token_requests() == asked + 1, "the refresh token is being spent")
     host.kill()
     scene.provider.release()
-    eventually(lambda: processes_below(scene.home) == [], "all are gone")
+    all_gone(scene.home)
     host.leave()
     with scene.host() as next_one:
         assert text_of(next_one.call("whoami")) == "alice"
     assert scene.token_requests() == asked + 2
-    eventually(lambda: processes_below(scene.home) == [], "all are gone again")
+    all_gone(scene.home)

@@ -19,7 +19,7 @@ from tests.kit import host as host_kit
 from tests.kit.fault_upstream import FaultUpstream, Request, fault_upstream
 from tests.kit.host import RUN, RawHost, text_of
 from tests.kit.oidc_provider import OidcProvider, oidc_provider
-from tests.kit.scene import Scene, eventually, processes_below
+from tests.kit.scene import Scene, all_gone, eventually, processes_below
 from tests.real.test_faults import holds_in_the_trail, long_ago, scene_before, warmed_up
 
 pytestmark = pytest.mark.real
@@ -56,7 +56,7 @@ def shared(provider: OidcProvider, server: FaultUpstream, tmp_path_factory: pyte
 def scene(shared: Scene, server: FaultUpstream) -> Iterator[Scene]:
     yield shared
     server.behave()
-    eventually(lambda: processes_below(shared.home) == [], "nothing is left behind")
+    all_gone(shared.home)
 
 
 def started(scene: Scene, way: str) -> tuple[RawHost, int]:
@@ -116,7 +116,7 @@ def test_an_idle_run_goes_at_once_and_ends_its_session(scene: Scene, server: Fau
     end(host, pid, way)
     assert server.sessions == set()
     assert server.seen("DELETE")[-1].headers["mcp-session-id"] == session
-    assert processes_below(scene.home) == []
+    all_gone(scene.home)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -141,7 +141,7 @@ def test_calls_in_flight_before_a_server_that_hangs_hold_nothing_up(
     assert [r["outcome"] for r in ours][-len(calls) :] == ["cancelled"] * len(calls)
     holds_in_the_trail(scene)
     server.sessions.clear()
-    assert processes_below(scene.home) == []
+    all_gone(scene.home)
 
 
 @pytest.mark.parametrize("way", ["EOF", "SIGTERM", "parent killed"])
@@ -156,7 +156,7 @@ def test_a_refresh_that_has_not_begun_does_not_begin_any_more(scene: Scene, way:
     eventually(lambda: len(scene.provider.log()) > asked, "the provider was asked who it is")
     end(host, pid, way)
     began = time.monotonic()
-    eventually(lambda: processes_below(scene.home) == [], "the helper is gone")
+    all_gone(scene.home)
     assert time.monotonic() - began < BOUND
     scene.provider.release()
     assert scene.token_requests() == spent
@@ -171,7 +171,7 @@ def test_a_refresh_already_sent_is_still_stored(scene: Scene, way: str) -> None:
     eventually(lambda: scene.token_requests() > spent, "the refresh token was sent")
     end(host, pid, way)
     scene.provider.release()
-    eventually(lambda: processes_below(scene.home) == [], "the helper is gone")
+    all_gone(scene.home)
     assert scene.session()["in_flight_since"] == 0.0
     assert scene.token_requests() == spent + 1
     with scene.host() as again:
@@ -188,7 +188,7 @@ def test_a_refresh_that_is_never_answered_does_not_live_on(
     eventually(lambda: scene.token_requests() > spent, "the refresh token was sent")
     end(host, pid, "EOF")
     began = time.monotonic()
-    eventually(lambda: processes_below(scene.home) == [], "the helper is gone")
+    all_gone(scene.home)
     took = time.monotonic() - began
     log.info("helper: %.2f s", took)
     assert took < SAVING + BOUND
@@ -277,7 +277,7 @@ def test_a_logout_ends_calls_in_flight_in_every_process_within_a_second(
     holds_in_the_trail(scene)
     ended = [r["outcome"] for r in scene.trail("call.outcome") if r["reason"] == "login_required"]
     assert ended == ["cancelled"] * len(hosts)
-    assert processes_below(scene.home) == []
+    all_gone(scene.home)
 
 
 def test_a_call_that_waits_for_its_token_when_the_logout_comes_is_not_sent(
