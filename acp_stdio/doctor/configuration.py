@@ -2,7 +2,8 @@
 
 from acp_stdio.doctor.check import Case
 from acp_stdio.doctor.finding import Finding, ok, warning
-from acp_stdio.oauth.presets import check_identity, check_scopes, preset_of
+from acp_stdio.oauth.asking import check_identity, check_scopes
+from acp_stdio.oauth.presets import preset_of
 from acp_stdio.settings import managed
 
 

@@ -13,10 +13,11 @@ from acp_stdio.identity.scopes import covered_scopes
 from acp_stdio.login.browser import Talk
 from acp_stdio.login.flow import Choices, sign_in_at
 from acp_stdio.login.wanted import survey
+from acp_stdio.oauth.asking import check_identity
 from acp_stdio.oauth.cache import PublicCache
 from acp_stdio.oauth.http import open_client
 from acp_stdio.oauth.metadata import discover
-from acp_stdio.oauth.presets import check_identity, preset_of
+from acp_stdio.oauth.presets import preset_of
 from acp_stdio.oauth.upstream import Described, discover_from
 from acp_stdio.settings.model import Settings
 from acp_stdio.settings.paths import private_dir

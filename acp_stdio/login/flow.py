@@ -20,12 +20,13 @@ from acp_stdio.login.device import instructions, request_device_code, wait_for_p
 from acp_stdio.login.opener import Opener
 from acp_stdio.login.registering import Chooser
 from acp_stdio.login.wanted import Wanted, plan, prompt_for, with_earlier
+from acp_stdio.oauth.asking import authorize_params
 from acp_stdio.oauth.cache import PublicCache
 from acp_stdio.oauth.client import Client
 from acp_stdio.oauth.endpoint import TokenResponse, revoke
 from acp_stdio.oauth.keys import signing_keys
 from acp_stdio.oauth.metadata import AuthorizationServer
-from acp_stdio.oauth.presets import authorize_params, claim_names, preset_of
+from acp_stdio.oauth.presets import claim_names, preset_of
 from acp_stdio.oauth.upstream import Described
 from acp_stdio.oauth.user_endpoint import user_claims
 from acp_stdio.secrets import Secret

@@ -7,8 +7,9 @@ import httpx2
 
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import Session
+from acp_stdio.oauth.asking import token_request_params
 from acp_stdio.oauth.metadata import AuthorizationServer
-from acp_stdio.oauth.presets import Preset, token_request_params
+from acp_stdio.oauth.presets import Preset
 from acp_stdio.oauth.upstream import Described, describe
 from acp_stdio.settings.model import Settings, UpstreamSettings
 

@@ -86,7 +86,7 @@ def refresh(
 ) -> TokenResponse:
     """Spends `refresh_token` once (RFC 6749 section 6); never repeats by itself. Raises `TokenError`.
 
-    `params` says what the token is for, see `presets.token_request_params`.
+    `params` says what the token is for, see `asking.token_request_params`.
     """
     return request_token(
         server,
@@ -129,7 +129,7 @@ def exchange(
 ) -> TokenResponse:
     """A token for somebody else in exchange for the person's own (RFC 8693 section 2). Raises `TokenError`.
 
-    `params` says whom it is for, see `presets.exchange_params`.
+    `params` says whom it is for, see `asking.exchange_params`.
     """
     return request_token(
         server,

@@ -11,20 +11,14 @@ from acp_stdio.errors import Failure
 from acp_stdio.identity.claims import check_same_person, verify_access_token, verify_id_token
 from acp_stdio.identity.model import AccessToken, Account, Session
 from acp_stdio.oauth import endpoint
+from acp_stdio.oauth.asking import exchange_params, expected_audiences, purpose_scopes, token_request_params
 from acp_stdio.oauth.cache import PublicCache
 from acp_stdio.oauth.client import Credential
 from acp_stdio.oauth.endpoint import TokenError, TokenResponse
 from acp_stdio.oauth.http import open_client
 from acp_stdio.oauth.keys import signing_keys
 from acp_stdio.oauth.metadata import AuthorizationServer, discover, end_session_url
-from acp_stdio.oauth.presets import (
-    claim_names,
-    exchange_params,
-    expected_audiences,
-    preset_of,
-    purpose_scopes,
-    token_request_params,
-)
+from acp_stdio.oauth.presets import claim_names, preset_of
 from acp_stdio.oauth.user_endpoint import user_claims
 from acp_stdio.secrets import Secret
 from acp_stdio.settings.model import Settings, UpstreamSettings

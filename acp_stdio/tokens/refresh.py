@@ -15,8 +15,9 @@ from typing import Final
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import AccessToken, Grant, Session
 from acp_stdio.identity.scopes import narrower
+from acp_stdio.oauth.asking import token_request_params
 from acp_stdio.oauth.endpoint import TokenError, TokenResponse
-from acp_stdio.oauth.presets import preset_of, token_request_params
+from acp_stdio.oauth.presets import preset_of
 from acp_stdio.settings.model import UpstreamSettings
 from acp_stdio.settings.revocations import revoked_failure
 from acp_stdio.tokens.context import Context, Provider

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from acp_stdio.oauth.presets import PRESETS, check_identity, check_scopes, preset_of
+from acp_stdio.oauth.asking import check_identity, check_scopes
+from acp_stdio.oauth.presets import PRESETS, preset_of
 from acp_stdio.settings import managed
 from acp_stdio.settings.load import load
 from tests.architecture.walk import ROOT

@@ -15,7 +15,7 @@ import pytest
 from acp_stdio.errors import Failure
 from acp_stdio.identity import claims
 from acp_stdio.identity.model import Account
-from acp_stdio.oauth import endpoint, presets
+from acp_stdio.oauth import asking, endpoint, presets
 from acp_stdio.oauth.endpoint import TokenError, TokenResponse
 from acp_stdio.oauth.http import open_client
 from acp_stdio.oauth.keys import signing_keys
@@ -73,7 +73,7 @@ class Attempt:
         return parse_qs(urlsplit(page.url).query) if page.status == 0 else {"status": [str(page.status)]}
 
     def enter(self) -> TokenResponse:
-        wanted = presets.token_request_params(FINANCE, self.preset, URL)
+        wanted = asking.token_request_params(FINANCE, self.preset, URL)
         params = {"scope": f"{OWN_SCOPES} {FINANCE.scopes[0]}"}
         if "resource" in wanted:
             params |= {"resource": URL}
@@ -113,7 +113,7 @@ class Attempt:
             response.access_token,
             keys=signing_keys(self.server.jwks_uri, self.client, response.access_token),
             issuers=self.server.token_issuers,
-            audiences=presets.expected_audiences(FINANCE, self.preset, URL),
+            audiences=asking.expected_audiences(FINANCE, self.preset, URL),
             account=account,
             names=presets.claim_names(self.identity),
             client_id=self.idp.client_id,
@@ -137,7 +137,7 @@ def test_an_entra_sign_in_gives_a_proven_token_of_either_version(client: httpx2.
         assert account.tenant == TENANT
         first = attempt.prove(response, account)
         assert first["sub"] != account.sub  # pairwise
-        params = presets.token_request_params(FINANCE, attempt.preset, URL)
+        params = asking.token_request_params(FINANCE, attempt.preset, URL)
         again = attempt.refresh(response.refresh_token, params)
         assert attempt.prove(again, account)["aud"] == (APP if version == 2 else f"api://{APP}")
         assert again.refresh_token is not None
@@ -193,7 +193,7 @@ def test_a_disabled_entra_user_is_an_invalid_grant_and_cannot_be_revoked_there(
     token = attempt.enter().refresh_token
     assert token is not None
     entra.disabled.add("alice")
-    params = presets.token_request_params(FINANCE, attempt.preset, URL)
+    params = asking.token_request_params(FINANCE, attempt.preset, URL)
     assert error_of(lambda: attempt.refresh(token, params)).kind == "invalid_grant"
     done = endpoint.revoke(attempt.server, client, client_id=entra.client_id, token=token, hint="refresh_token")
     assert done == "unsupported"

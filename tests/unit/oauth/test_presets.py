@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from acp_stdio.errors import Failure
-from acp_stdio.oauth import presets
+from acp_stdio.oauth import asking, presets
 from acp_stdio.settings.model import IdentitySettings, TokenRequest, UpstreamSettings
 from acp_stdio.settings.presets import identity_defaults
 
@@ -18,7 +18,7 @@ def upstream(*scopes: str, request: TokenRequest = "resource", audience: tuple[s
 
 
 def test_by_the_book_a_token_is_asked_for_by_its_resource_to_the_byte() -> None:
-    params = presets.token_request_params(upstream("finance.read"), presets.GENERIC, f"{URL}?a=%2F")
+    params = asking.token_request_params(upstream("finance.read"), presets.GENERIC, f"{URL}?a=%2F")
     assert params == {"resource": f"{URL}?a=%2F"}
 
 
@@ -32,13 +32,13 @@ def test_by_the_book_a_token_is_asked_for_by_its_resource_to_the_byte() -> None:
 )
 def test_the_settings_may_ask_in_another_way(request_by: TokenRequest, expected: dict[str, str]) -> None:
     wanted = upstream("finance.read", request=request_by, audience=("https://api.example",))
-    assert presets.token_request_params(wanted, presets.GENERIC, URL) == expected
+    assert asking.token_request_params(wanted, presets.GENERIC, URL) == expected
 
 
 @pytest.mark.parametrize("request_by", ["resource", "scope"])
 def test_entra_is_asked_by_scope_and_never_sent_a_resource(request_by: TokenRequest) -> None:
     wanted = upstream(f"api://{APP}/mcp.read", request=request_by)
-    params = presets.token_request_params(wanted, presets.ENTRA, URL)
+    params = asking.token_request_params(wanted, presets.ENTRA, URL)
     assert params == {"scope": f"api://{APP}/mcp.read openid profile offline_access"}
 
 
@@ -55,7 +55,7 @@ def test_entra_is_asked_by_scope_and_never_sent_a_resource(request_by: TokenRequ
 )
 def test_scopes_that_entra_would_take_for_another_resource_are_refused(scopes: tuple[str, ...]) -> None:
     with pytest.raises(Failure) as caught:
-        presets.token_request_params(upstream(*scopes), presets.ENTRA, URL)
+        asking.token_request_params(upstream(*scopes), presets.ENTRA, URL)
     assert caught.value.reason == "configuration_invalid"
     assert "finance" in caught.value.message
 
@@ -72,14 +72,14 @@ def test_scopes_that_entra_would_take_for_another_resource_are_refused(scopes: t
 def test_an_entra_token_is_expected_for_the_application_of_its_scopes(
     scopes: tuple[str, ...], audiences: tuple[str, ...]
 ) -> None:
-    presets.check_scopes(upstream(*scopes), presets.ENTRA)
-    assert presets.expected_audiences(upstream(*scopes), presets.ENTRA, URL) == audiences
+    asking.check_scopes(upstream(*scopes), presets.ENTRA)
+    assert asking.expected_audiences(upstream(*scopes), presets.ENTRA, URL) == audiences
 
 
 def test_configured_audiences_win_and_else_the_resource_counts() -> None:
     named = upstream(f"api://{APP}/a", audience=("x", "y"))
-    assert presets.expected_audiences(named, presets.ENTRA, URL) == ("x", "y")
-    assert presets.expected_audiences(upstream("finance.read"), presets.GENERIC, URL) == (URL,)
+    assert asking.expected_audiences(named, presets.ENTRA, URL) == ("x", "y")
+    assert asking.expected_audiences(upstream("finance.read"), presets.GENERIC, URL) == (URL,)
 
 
 def test_entra_knows_people_by_tenant_and_object_id_unless_the_settings_say_otherwise() -> None:
@@ -102,7 +102,7 @@ def test_a_domain_means_nothing_where_every_tenant_may_enter() -> None:
         return IdentitySettings(issuer, "c", "entra", require_account=required)
 
     with pytest.raises(Failure) as caught:
-        presets.check_identity(identity("organizations", domain="example.com"))
+        asking.check_identity(identity("organizations", domain="example.com"))
     assert caught.value.reason == "configuration_invalid"
-    presets.check_identity(identity("organizations", tid="8eaef023"))
-    presets.check_identity(identity("8eaef023-2b34-4da1-9baa-8bc8c9d6a490", domain="example.com"))
+    asking.check_identity(identity("organizations", tid="8eaef023"))
+    asking.check_identity(identity("8eaef023-2b34-4da1-9baa-8bc8c9d6a490", domain="example.com"))
