@@ -13,7 +13,8 @@ from typing import Final
 
 from acp_stdio.wire.framing import LineBuffer
 
-READ_SIZE: Final = 256 * 1024
+READ_SIZE: Final = 64 * 1024
+"""Bytes; a pipe holds no more. A larger buffer would be mapped, cleared and taken back by the system at each read."""
 HIGH_WATER: Final = 8 * 1024 * 1024
 """Bytes waiting for a host that does not read; above it no request is taken from it, and nothing read for it."""
 LOOK: Final = 0.3
