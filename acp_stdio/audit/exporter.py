@@ -36,8 +36,8 @@ from acp_stdio.audit.delivery import Accepted, CursorFile, forget_gone
 from acp_stdio.audit.folder import Folder
 from acp_stdio.audit.forms import member
 from acp_stdio.audit.otlp import Attributes, Form, intent_of
-from acp_stdio.settings import checks
 from acp_stdio.settings.model import NetworkSettings, Settings
+from acp_stdio.settings.origin import is_loopback
 from acp_stdio.vault.lock import FileLock
 
 BATCH: Final = 256
@@ -106,7 +106,7 @@ class Collector:
     def __init__(self, endpoint: str, network: NetworkSettings) -> None:
         """Headers, such as a key, and client certificates come from `OTEL_EXPORTER_OTLP_…`, as the SDK reads them."""
         self._session = session = Session()
-        loopback = checks.is_loopback(urlsplit(endpoint).hostname or "")
+        loopback = is_loopback(urlsplit(endpoint).hostname or "")
         if loopback or network.proxy:
             session.trust_env = False
             session.proxies = {} if loopback else {"http": network.proxy, "https": network.proxy}

@@ -12,8 +12,8 @@ from acp_stdio.doctor.check import Case
 from acp_stdio.doctor.finding import Finding, failed, ok, problem, warning
 from acp_stdio.doctor.route import Route, route_of, trust_of, trusted
 from acp_stdio.errors import Failure
+from acp_stdio.settings.origin import Origin, reachable_origin
 from acp_stdio.upstream.dial import describe
-from acp_stdio.upstream.http import Origin, parse_origin
 from acp_stdio.upstream.proxy import Refused, open_tunnel
 from acp_stdio.vault.bounded import OneAtATime
 
@@ -35,7 +35,7 @@ def probe(case: Case, url: str, *, provider: bool) -> Finding:
     """Connects to the server of `url` as its client will; sends it nothing."""
     network = case.settings.network
     reason = "idp_unreachable" if provider else "upstream_unreachable"
-    origin = parse_origin(url)
+    origin = reachable_origin(url)
     try:
         route = route_of(url, network, provider=provider)
     except ValueError as error:

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from acp_stdio.settings import checks
 from acp_stdio.settings.model import NetworkSettings
+from acp_stdio.settings.origin import is_loopback
 from acp_stdio.upstream.proxy import Proxy, parse_proxy
 from acp_stdio.upstream.tls import client_context
 
@@ -37,7 +37,7 @@ def route_of(url: str, network: NetworkSettings, *, provider: bool) -> Route:
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
-    if parts.scheme == "http" or (provider and checks.is_loopback(host)):
+    if parts.scheme == "http" or (provider and is_loopback(host)):
         return Route(None, "directly: it is this machine")
     if network.proxy:
         return Route(parse_proxy(network.proxy), "[network] proxy")

@@ -12,9 +12,9 @@ from acp_stdio.oauth.presets import preset_of
 from acp_stdio.oauth.resource import protected_resource
 from acp_stdio.oauth.words import plain
 from acp_stdio.settings.model import UpstreamSettings
+from acp_stdio.settings.origin import target_of
 from acp_stdio.upstream.http import Connector
 from acp_stdio.upstream.network import reach
-from acp_stdio.upstream.streamable_http import origin_and_target
 from acp_stdio.wire.headers import header_block
 
 _WITHIN: Final = 10.0
@@ -130,7 +130,7 @@ class _Answer:
 
 
 async def _ask(case: Case, upstream: UpstreamSettings) -> _Answer:
-    target = origin_and_target(upstream.url)[1]
+    target = target_of(upstream.url)
     connector = reach(upstream, case.settings.network)
     try:
         accept = [("Content-Type", "application/json"), ("Accept", "application/json, text/event-stream")]

@@ -12,6 +12,7 @@ from acp_stdio.oauth.http import get_json
 from acp_stdio.oauth.presets import GENERIC, Preset
 from acp_stdio.oauth.words import plain
 from acp_stdio.settings import checks
+from acp_stdio.settings.origin import origin_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def metadata_urls(url: str, challenge: str | None = None) -> tuple[str, ...]:
     """Where the metadata may lie, in the order of the MCP authorization specification."""
     parts = urlsplit(url)
     addresses = [resource_metadata(url), resource_metadata(f"{parts.scheme}://{parts.netloc}")]
-    if challenge and not checks.url(challenge) and checks.same_origin(challenge, url):
+    if challenge and not checks.url(challenge) and origin_of(challenge) == origin_of(url):
         addresses.insert(0, challenge)
     return tuple(dict.fromkeys(addresses))
 

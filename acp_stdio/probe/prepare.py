@@ -17,7 +17,7 @@ from acp_stdio.secrets import Secret
 from acp_stdio.settings.model import Settings, UpstreamSettings
 from acp_stdio.tokens.context import open_context
 from acp_stdio.tokens.endings import signed_out
-from acp_stdio.tokens.provider import origin_of
+from acp_stdio.tokens.provider import bound_to
 from acp_stdio.tokens.refresh import obtain_token
 from acp_stdio.tokens.session_file import SessionFile
 from acp_stdio.tokens.sign_ins import settings_of
@@ -71,7 +71,7 @@ def token_for_somebody_else(settings: Settings, upstream: UpstreamSettings, name
             raise Failure("configuration_invalid", f"There is no upstream {named} in the configuration.")
         context = open_context(settings_of(settings, known[named]), may_prompt=False)
         token = obtain_token(context, known[named])
-        return f"made out to {named}", replace(token, upstream=upstream.name, origin=origin_of(upstream.url))
+        return f"made out to {named}", replace(token, upstream=upstream.name, origin=bound_to(upstream.url))
     if any(each.token_format == "id_token" for each in known.values()):  # noqa: S105 - its kind, not a token
         raise Failure(
             "denied", "some server here takes ID tokens, so yours is not shown to another; name one: --foreign"

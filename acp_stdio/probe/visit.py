@@ -17,11 +17,12 @@ from acp_stdio.identity.model import AccessToken
 from acp_stdio.oauth.words import plain
 from acp_stdio.probe.scrub import without
 from acp_stdio.settings.model import NetworkSettings, UpstreamSettings
+from acp_stdio.settings.origin import origin_of, target_of
 from acp_stdio.upstream.attach import AuthorizedConnector
 from acp_stdio.upstream.http import Exchange
 from acp_stdio.upstream.network import connect
 from acp_stdio.upstream.statements import Statements
-from acp_stdio.upstream.streamable_http import Answer, origin_and_target
+from acp_stdio.upstream.streamable_http import Answer
 from acp_stdio.wire.ending import Ending
 from acp_stdio.wire.headers import header_annotations, header_block, param_headers, request_headers
 
@@ -68,7 +69,7 @@ class Visitor:
     """Visits one upstream again and again. `era` is found out with the first visit."""
 
     def __init__(self, upstream: UpstreamSettings, network: NetworkSettings, question: Question) -> None:
-        origin, self._target = origin_and_target(upstream.url)
+        origin, self._target = str(origin_of(upstream.url)), target_of(upstream.url)
         self._bare = connect(origin, network)
         self._authorized = AuthorizedConnector(self._bare, origin, upstream.name)
         self._question = question

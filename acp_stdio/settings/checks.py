@@ -4,20 +4,16 @@ import re
 from pathlib import PurePath
 from urllib.parse import SplitResult, urlsplit
 
+from acp_stdio.settings.origin import is_loopback, origin_of
+
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
 """Names of upstreams and profiles: they become file names, prefixes of tool names and parts of log lines."""
 
-_IPV4_LOOPBACK = re.compile(r"127(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}", re.ASCII)
 _REDIRECT = re.compile(r"http://(?:127\.0\.0\.1|localhost|\[::1\]):(\d{1,5}(?:,\d{1,5})*)(?:/[\w.~/-]*)?", re.ASCII)
 _META_KEY = re.compile(
     r"(?:[A-Za-z](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*/)?[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 )
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 section 3.3, scope-token
-
-
-def is_loopback(host: str) -> bool:
-    """127.0.0.0/8, ::1 and `localhost`, which RFC 6761 section 6.3 keeps on this machine."""
-    return host in {"localhost", "::1"} or _IPV4_LOOPBACK.fullmatch(host) is not None
 
 
 def _split(text: str) -> SplitResult | None:
@@ -120,18 +116,8 @@ def covers(resource: str, address: str) -> bool:
     """Is `resource` (RFC 8707) the URL `address`, or a path above it on the same origin?"""
     if resource == address:
         return True
-    if url(resource) or not same_origin(resource, address):
+    if url(resource) or origin_of(resource) != origin_of(address):
         return False
     above, below = urlsplit(resource), urlsplit(address)
     path = above.path.rstrip("/")
     return not above.query and (below.path == path or below.path.startswith(f"{path}/"))
-
-
-def same_origin(one: str, other: str) -> bool:
-    """RFC 6454: scheme, host and port, also where the port is the scheme's own and not written."""
-    return _origin(urlsplit(one)) == _origin(urlsplit(other))
-
-
-def _origin(parts: SplitResult) -> tuple[str, str, int | None]:
-    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
-    return parts.scheme, (parts.hostname or "").lower(), port

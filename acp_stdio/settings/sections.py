@@ -25,6 +25,7 @@ from acp_stdio.settings.model import (
     Transport,
     UpstreamSettings,
 )
+from acp_stdio.settings.origin import origin_of
 from acp_stdio.settings.presets import (
     PRESETS,
     entra_scope,
@@ -104,7 +105,7 @@ def _origin(entry: Entry | None, preset: str) -> str:
 def one_origin(who: IdentitySettings, upstreams: Iterable[UpstreamSettings], user: Path, problems: Problems) -> None:
     """Notes upstreams on several origins, where a token says nothing of whom it is for: it is bound to one."""
     mine = [each for each in upstreams if each.identity == who.name and each.url]
-    if who.preset == "github" and any(not checks.same_origin(each.url, mine[0].url) for each in mine):
+    if who.preset == "github" and any(origin_of(each.url) != origin_of(mine[0].url) for each in mine):
         names = ", ".join(each.name for each in mine)
         problems.say(
             f"{names} are on several origins, and GitHub's tokens are good everywhere: one identity each", user

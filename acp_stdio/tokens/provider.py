@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
-from urllib.parse import urlsplit
 
 from acp_stdio.errors import Failure
 from acp_stdio.identity.claims import check_same_person, verify_access_token, verify_id_token
@@ -22,6 +21,7 @@ from acp_stdio.oauth.presets import claim_names, preset_of
 from acp_stdio.oauth.user_endpoint import user_claims
 from acp_stdio.secrets import Secret
 from acp_stdio.settings.model import Settings, UpstreamSettings
+from acp_stdio.settings.origin import origin_of
 from acp_stdio.tokens.context import TokenHint
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class OAuthProvider:
         return AccessToken(
             value=value,
             upstream=upstream.name,
-            origin=origin_of(upstream.url),
+            origin=bound_to(upstream.url),
             generation=session.generation,
             issued_at=sent_at,
             expires_at=expires_at,
@@ -207,13 +207,9 @@ class OAuthProvider:
         return end_session_url(self._server, self._client_id, account.label if account and account.known else "")
 
 
-def origin_of(url: str) -> str:
-    """`scheme://host:port` with the port always said: what a token is bound to. A child is its command line."""
-    if url.startswith("stdio:"):
-        return url
-    parts = urlsplit(url)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return f"{parts.scheme}://{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+def bound_to(url: str) -> str:
+    """The only place that a token for this upstream may go to: its origin. A child is its command line."""
+    return url if url.startswith("stdio:") else str(origin_of(url))
 
 
 def _no_id_token(upstream: UpstreamSettings) -> Failure:

@@ -7,8 +7,8 @@ import socket
 import ssl
 from typing import Final
 
+from acp_stdio.settings.origin import Origin, is_loopback
 from acp_stdio.upstream.connection import Connection
-from acp_stdio.upstream.http import Origin, is_loopback
 from acp_stdio.upstream.proxy import Proxy, Refused, open_tunnel
 
 HAPPY_EYEBALLS: Final = 0.25

@@ -4,9 +4,7 @@ Callbacks instead of coroutines: a call then costs no task, future or queue. Eve
 the event loop's thread. `upstream.pool.LeanConnector` is the implementation for the hot path.
 """
 
-import socket
-from typing import NamedTuple, Protocol
-from urllib.parse import urlsplit
+from typing import Protocol
 
 
 class Receiver(Protocol):
@@ -71,42 +69,3 @@ class Connector(Protocol):
     async def aclose(self) -> None:
         """Fails what is under way and closes every connection."""
         ...
-
-
-class Origin(NamedTuple):
-    """Scheme, host and port (RFC 6454), the host as it goes to DNS: ASCII, no brackets."""
-
-    scheme: str
-    host: str
-    port: int
-
-    @property
-    def authority(self) -> str:
-        """For `Host` and for people: the port only where it is not the scheme's own."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == (443 if self.scheme == "https" else 80) else f"{host}:{self.port}"
-
-
-def parse_origin(url: str) -> Origin:
-    """The origin of an https URL, or of an http one on a loopback address. Raises `ValueError`."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
-        raise ValueError("an upstream's URL is https://host or, on this machine, http://localhost")
-    host = parts.hostname
-    if not host.isascii():
-        host = host.encode("idna").decode("ascii")
-    if parts.scheme == "http" and host != "localhost" and not is_loopback(host):
-        raise ValueError(f"plain http is for loopback addresses only, and {host} is not one; use https")
-    return Origin(parts.scheme, host, parts.port or (443 if parts.scheme == "https" else 80))
-
-
-def is_loopback(address: str) -> bool:
-    """Whether this literal IP address is 127.0.0.0/8 or ::1."""
-    try:
-        return socket.inet_pton(socket.AF_INET, address)[0] == 127
-    except OSError:
-        pass
-    try:
-        return socket.inet_pton(socket.AF_INET6, address) == b"\0" * 15 + b"\1"
-    except OSError:
-        return False

@@ -9,9 +9,10 @@ import re
 from typing import Final
 from urllib.parse import urljoin
 
+from acp_stdio.settings.origin import origin_of, target_of
 from acp_stdio.upstream.channel import SESSION, Channel, Reply, header_of, without
-from acp_stdio.upstream.http import Connector, Exchange, Receiver, parse_origin
-from acp_stdio.upstream.streamable_http import MAX_ERROR_BODY, origin_and_target
+from acp_stdio.upstream.http import Connector, Exchange, Receiver
+from acp_stdio.upstream.streamable_http import MAX_ERROR_BODY
 from acp_stdio.wire import frames, methods
 from acp_stdio.wire.sse import SseParser, SseTooLarge
 
@@ -167,14 +168,14 @@ class SseConnector:
         try:
             said = data.decode("ascii").strip()
             place = urljoin(self._url, said)
-            same = event == "endpoint" and _PLAIN.fullmatch(said) and parse_origin(place) == parse_origin(self._url)
+            same = event == "endpoint" and _PLAIN.fullmatch(said) and origin_of(place) == origin_of(self._url)
         except ValueError:
             same, place = False, ""
         if not same:
             why = "its first event names no place of its own to post to, and a token is not carried elsewhere"
             self.broke(stream, why)
             return
-        stream.endpoint = origin_and_target(place)[1]
+        stream.endpoint = target_of(place)
         self._stop_waiting()
         waiting, self._opening = self._opening, []
         for reply, block, body in waiting:
@@ -196,7 +197,7 @@ class SseConnector:
     def _open(self, block: bytes) -> None:
         stream = self._stream = _Stream(self)
         ask = without(block, "accept", "content-type") + b"Accept: text/event-stream\r\n"
-        target = origin_and_target(self._url)[1]
+        target = target_of(self._url)
         stream.exchange = self._http.request("GET", target, ask, b"", stream, head_timeout=ENDPOINT_WAIT)
         why = f"no endpoint event within {ENDPOINT_WAIT:g} s"
         self._timer = asyncio.get_running_loop().call_later(ENDPOINT_WAIT, self.broke, stream, why)

@@ -3,22 +3,21 @@
 import os
 
 from acp_stdio.errors import Failure
-from acp_stdio.settings.checks import is_loopback
 from acp_stdio.settings.model import NetworkSettings, UpstreamSettings
+from acp_stdio.settings.origin import is_loopback, origin_of, target_of
 from acp_stdio.upstream.attach import Attacher, AuthorizedConnector, ChildAttacher
-from acp_stdio.upstream.http import Connector, parse_origin
+from acp_stdio.upstream.http import Connector
 from acp_stdio.upstream.http_sse import SseConnector
 from acp_stdio.upstream.ladder import LadderConnector
 from acp_stdio.upstream.pool import LeanConnector
 from acp_stdio.upstream.proxy import parse_proxy
-from acp_stdio.upstream.streamable_http import origin_and_target
 
 
 def attached(upstream: UpstreamSettings, network: NetworkSettings) -> tuple[Attacher, str]:
     """Who sends to one upstream as a person, and the target that it is sent to. Raises as `connect` does."""
     if upstream.transport != "stdio":
-        origin, target = origin_and_target(upstream.url)
-        return AuthorizedConnector(reach(upstream, network), origin, upstream.name), target
+        origin = str(origin_of(upstream.url))
+        return AuthorizedConnector(reach(upstream, network), origin, upstream.name), target_of(upstream.url)
     import random
 
     from acp_stdio.upstream.child import ChildConnector
@@ -37,7 +36,7 @@ def attached(upstream: UpstreamSettings, network: NetworkSettings) -> tuple[Atta
 
 def reach(upstream: UpstreamSettings, network: NetworkSettings) -> Connector:
     """A connector to one upstream over HTTP. Raises as `connect` does."""
-    http = connect(origin_and_target(upstream.url)[0], network)
+    http = connect(str(origin_of(upstream.url)), network)
     if upstream.transport == "http":
         return http
     return SseConnector(http, upstream.url) if upstream.transport == "sse" else LadderConnector(http, upstream.url)
@@ -53,7 +52,7 @@ def connect(origin: str, network: NetworkSettings) -> Connector:
         return LeanConnector(origin)
     from acp_stdio.upstream.tls import client_context
 
-    here = is_loopback(parse_origin(origin).host)  # for a proxy, `localhost` is another machine
+    here = is_loopback(origin_of(origin).host)  # for a proxy, `localhost` is another machine
     proxy = "" if here else network.proxy or _usual_proxy(origin)
     try:
         way_out = parse_proxy(proxy) if proxy else None

@@ -12,10 +12,11 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
+from acp_stdio.settings.origin import reachable_origin
 from acp_stdio.upstream.call import Call
 from acp_stdio.upstream.connection import Connection
 from acp_stdio.upstream.dial import describe, dial
-from acp_stdio.upstream.http import Receiver, parse_origin
+from acp_stdio.upstream.http import Receiver
 from acp_stdio.upstream.proxy import Proxy
 
 _METHODS: Final = frozenset({"GET", "POST", "DELETE"})
@@ -49,7 +50,7 @@ class LeanConnector:
     ) -> None:
         """`origin`: `https://host[:port]`, or `http://` with a loopback address. Raises `ValueError`
         for anything else, for https without `tls`, and for http with a proxy."""
-        self._origin = parse_origin(origin)
+        self._origin = reachable_origin(origin)
         if (self._origin.scheme == "https") != (tls is not None):
             raise ValueError("a TLS context is for https, and https needs one")
         if proxy is not None and tls is None:

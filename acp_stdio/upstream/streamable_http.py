@@ -2,7 +2,6 @@
 
 import time
 from typing import Final, Protocol
-from urllib.parse import urlsplit
 
 from acp_stdio.upstream.http import Exchange
 from acp_stdio.wire.ending import Ending
@@ -11,16 +10,6 @@ from acp_stdio.wire.sse import SseParser, SseTooLarge
 
 MAX_ERROR_BODY: Final = 64 * 1024
 """Bytes kept of an answer with an error status; the rest says nothing more."""
-
-
-def origin_and_target(url: str) -> tuple[str, str]:
-    """`https://host/mcp?x` as (`https://host:443`, `/mcp?x`). The URL was checked by the settings."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    shown = f"[{host}]" if ":" in host else host
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return f"{parts.scheme}://{shown}:{port}", target
 
 
 class Sink(Protocol):

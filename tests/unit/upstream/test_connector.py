@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from acp_stdio.settings.origin import reachable_origin
 from acp_stdio.upstream import dial
 from acp_stdio.upstream.connection import Connection
-from acp_stdio.upstream.http import Exchange, parse_origin
+from acp_stdio.upstream.http import Exchange
 from acp_stdio.upstream.pool import LeanConnector, Limits
 from tests.unit.upstream.loopback import PATIENCE, Answer, Peer, Script, Server, serving
 
@@ -639,7 +640,7 @@ def test_plain_http_to_another_machine_is_refused_before_anything_is_sent(origin
 
 def test_an_origin_with_credentials_is_refused() -> None:
     with pytest.raises(ValueError, match="URL is https"):
-        parse_origin("https://user:password@example.com")
+        reachable_origin("https://user:password@example.com")
 
 
 @pytest.mark.parametrize("origin", ["http://localhost", "http://127.8.9.1:80", "http://[::1]:3000"])
