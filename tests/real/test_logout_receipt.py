@@ -1,36 +1,15 @@
 """What a logout ends and leaves behind, and what an administrator ends without the person: against a real provider."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from acp_stdio.errors import EXIT_DENIED
 from tests.kit.host import reason_of, text_of
-from tests.kit.oidc_provider import OidcProvider, oidc_provider
 from tests.kit.scene import Scene, eventually
-from tests.kit.sdk_upstream import SdkUpstream, sdk_upstream
 from tests.kit.signing_in import ROOT
 
 pytestmark = pytest.mark.real
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[OidcProvider]:
-    with oidc_provider() as provider:
-        yield provider
-
-
-@pytest.fixture(scope="module")
-def upstream(provider: OidcProvider) -> Iterator[SdkUpstream]:
-    with sdk_upstream(provider.issuer) as upstream:
-        yield upstream
-
-
-@pytest.fixture
-def scene(provider: OidcProvider, upstream: SdkUpstream, tmp_path: Path) -> Scene:
-    return Scene(tmp_path, provider, upstream)
 
 
 def asked_to_revoke(scene: Scene) -> int:

@@ -1,18 +1,18 @@
 """`run` between an SDK client of one era and an SDK server of the other alone, over real pipes and HTTP."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from mcp.client import Client
 from mcp_types import ElicitResult, ToolListChangedNotification
 
-from tests.kit.host import LEGACY, MODERN, sdk_host, text_of
+from tests.kit.host import LEGACY, MODERN, text_of
 from tests.kit.oidc_provider import oidc_provider
 from tests.kit.scene import Scene
+from tests.kit.sdk_acts import host, play, said
 from tests.kit.sdk_upstream import sdk_upstream
 
 pytestmark = pytest.mark.real
@@ -36,26 +36,6 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Scene
 @pytest.fixture
 def scene(scenes: dict[str, Scene], only: str) -> Scene:
     return scenes[only]
-
-
-@asynccontextmanager
-async def host(scene: Scene, era: str, **callbacks: Any) -> AsyncGenerator[Client]:
-    async with sdk_host(scene.environment, scene.home, era, **callbacks) as client:
-        yield client
-
-
-def play(act: Callable[[], Awaitable[None]]) -> None:
-    """Runs one act; nothing in it may take longer than a minute and a half."""
-
-    async def bounded() -> None:
-        with anyio.fail_after(90):
-            await act()
-
-    anyio.run(bounded)
-
-
-def said(result: Any) -> str:
-    return result.content[0].text
 
 
 @CROSSED

@@ -1,7 +1,6 @@
 """Leaving: a logout, a closed account, a provider that is away; and what refreshing must survive until then."""
 
 import contextlib
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -17,21 +16,9 @@ pytestmark = pytest.mark.real
 ERAS = pytest.mark.parametrize("modern", [False, True], ids=["legacy", "modern"])
 
 
-@pytest.fixture(scope="module")
-def provider() -> Iterator[OidcProvider]:
-    with oidc_provider() as provider:
-        yield provider
-
-
-@pytest.fixture(scope="module")
-def upstream(provider: OidcProvider) -> Iterator[SdkUpstream]:
-    with sdk_upstream(provider.issuer) as upstream:
-        yield upstream
-
-
 @pytest.fixture
-def scene(provider: OidcProvider, upstream: SdkUpstream, tmp_path: Path) -> Scene:
-    scene = Scene(tmp_path, provider, upstream)
+def scene(scene: Scene) -> Scene:
+    """Alice, signed in."""
     scene.login()
     return scene
 

@@ -3,22 +3,22 @@
 import hashlib
 import json
 import urllib.request
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import anyio
 import pytest
-from mcp.client import Client
 from mcp.shared.exceptions import MCPError
 from mcp_types import ElicitResult, ToolListChangedNotification
 
 from acp_stdio.settings.load import load
 from acp_stdio.tokens.context import open_context
 from acp_stdio.tokens.refresh import obtain_token
-from tests.kit.host import LEGACY, MODERN, RawHost, meta, sdk_host
+from tests.kit.host import LEGACY, MODERN, RawHost, meta
 from tests.kit.oidc_provider import oidc_provider
 from tests.kit.scene import Scene
+from tests.kit.sdk_acts import host, play, said
 from tests.kit.sdk_upstream import sdk_upstream
 
 pytestmark = pytest.mark.real
@@ -44,26 +44,6 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Scene
 @pytest.fixture
 def scene(scenes: dict[str, Scene], answers: str) -> Scene:
     return scenes[answers]
-
-
-@asynccontextmanager
-async def host(scene: Scene, era: str, **callbacks: Any) -> AsyncGenerator[Client]:
-    async with sdk_host(scene.environment, scene.home, era, **callbacks) as client:
-        yield client
-
-
-def play(act: Callable[[], Awaitable[None]]) -> None:
-    """Runs one act; nothing in it may take longer than a minute and a half."""
-
-    async def bounded() -> None:
-        with anyio.fail_after(90):
-            await act()
-
-    anyio.run(bounded)
-
-
-def said(result: Any) -> str:
-    return result.content[0].text
 
 
 @ERAS

@@ -2,39 +2,21 @@
 
 import json
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.kit.host import PATIENCE, RawHost, reason_of, text_of
 from tests.kit.leaks import scan
-from tests.kit.oidc_provider import OidcProvider, oidc_provider
+from tests.kit.oidc_provider import oidc_provider
 from tests.kit.scene import Scene, ended, eventually
-from tests.kit.sdk_upstream import SdkUpstream, sdk_upstream
+from tests.kit.sdk_upstream import sdk_upstream
 from tests.kit.signing_in import Machine
 
 pytestmark = pytest.mark.real
 
 OURS = ["acp_login", "acp_status"]
 ERAS = pytest.mark.parametrize("modern", [False, True], ids=["legacy", "modern"])
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[OidcProvider]:
-    with oidc_provider() as provider:
-        yield provider
-
-
-@pytest.fixture(scope="module")
-def upstream(provider: OidcProvider) -> Iterator[SdkUpstream]:
-    with sdk_upstream(provider.issuer) as upstream:
-        yield upstream
-
-
-@pytest.fixture
-def scene(provider: OidcProvider, upstream: SdkUpstream, tmp_path: Path) -> Scene:
-    return Scene(tmp_path, provider, upstream)
 
 
 @ERAS

@@ -1,29 +1,16 @@
 """A provider that issues no refresh token: the sign-in lives in the process whose `acp_login` brought it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.kit.host import RawHost, reason_of, text_of
 from tests.kit.leaks import scan
-from tests.kit.oidc_provider import OidcProvider, oidc_provider
+from tests.kit.oidc_provider import OidcProvider
 from tests.kit.scene import Scene, eventually
-from tests.kit.sdk_upstream import SdkUpstream, sdk_upstream
+from tests.kit.sdk_upstream import SdkUpstream
 
 pytestmark = pytest.mark.real
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[OidcProvider]:
-    with oidc_provider() as provider:
-        yield provider
-
-
-@pytest.fixture(scope="module")
-def upstream(provider: OidcProvider) -> Iterator[SdkUpstream]:
-    with sdk_upstream(provider.issuer) as upstream:
-        yield upstream
 
 
 @pytest.fixture

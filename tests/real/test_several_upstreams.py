@@ -22,12 +22,6 @@ BOTH = pytest.mark.parametrize("modern", [False, True], ids=["legacy", "modern"]
 
 
 @pytest.fixture(scope="module")
-def provider() -> Iterator[OidcProvider]:
-    with oidc_provider() as provider:
-        yield provider
-
-
-@pytest.fixture(scope="module")
 def servers(provider: OidcProvider) -> Iterator[dict[str, SdkUpstream]]:
     with ExitStack() as stack:
         yield {name: stack.enter_context(sdk_upstream(provider.issuer)) for name in ("finance", "crm")}

@@ -18,7 +18,7 @@ import pytest
 from tests.kit import host as host_kit
 from tests.kit.fault_upstream import FaultUpstream, Request, fault_upstream
 from tests.kit.host import RUN, RawHost, text_of
-from tests.kit.oidc_provider import OidcProvider, oidc_provider
+from tests.kit.oidc_provider import OidcProvider
 from tests.kit.scene import Scene, all_gone, eventually, processes_below
 from tests.real.test_faults import holds_in_the_trail, long_ago, scene_before, warmed_up
 
@@ -33,12 +33,6 @@ METADATA: Final = "/.well-known/oauth-authorization-server"
 WAYS: Final = ["EOF", "SIGTERM", "SIGINT", "SIGHUP", "parent killed"]
 PARENT: Final = "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))"
 """A host between us and `run`; our end of stdin stays open when it dies."""
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[OidcProvider]:
-    with oidc_provider() as provider:
-        yield provider
 
 
 @pytest.fixture(scope="module")
