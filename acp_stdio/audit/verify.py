@@ -219,12 +219,10 @@ def _read_chain(
             break  # what follows hangs on it
         before = record["hash"]
         call = str(record.get("call"))
-        if record["event"] == INTENT:
-            intents.setdefault(call, (file, number))
-        elif record["event"] == OUTCOME:
-            if call in outcomes:
-                wrong(number, f"call {call} has a second outcome")
-            outcomes.setdefault(call, (file, number))
+        if (seen := {INTENT: intents, OUTCOME: outcomes}.get(record["event"])) is not None:
+            if call in seen:
+                wrong(number, f"call {call} has a second {'intent' if seen is intents else 'outcome'}")
+            seen.setdefault(call, (file, number))
     report.records += number
     if bad:
         return

@@ -160,15 +160,16 @@ def _show(args: argparse.Namespace, out: Output) -> int:
             raise Failure("audit_unavailable", f"The trail has no record {args.id}.", "See `acp-stdio audit tail`.")
     if args.arguments:
         return _same_arguments(args, found, out)
+    own = None if args.id or args.trail else settings_of(args, bare=True)
+    waiting = undelivered(own.audit, Folder(own.audit_dir)) if own else None
     if out.json:
-        out.result("", {"records": found})
+        out.result("", {"records": found, "delivery": waiting})
     elif args.id:
         out.result("\n".join(json.dumps(record, indent=2, ensure_ascii=False) for record in found), {})
     else:
         _print(found, out)
-        own = None if args.trail else settings_of(args, bare=True)
-        if own and (told := undelivered(own.audit, Folder(own.audit_dir))):
-            out.talk(f"Of the trail, {undelivered_words(told)}.")
+        if waiting:
+            out.talk(f"Of the trail, {undelivered_words(waiting)}.")
     return EXIT_OK
 
 

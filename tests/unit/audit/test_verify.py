@@ -272,3 +272,13 @@ def test_progress_is_told_and_an_empty_folder_is_whole(audit: Path, key: DeviceK
     verify(Folder(audit), key.public, progress=lambda done, of: told.append((done, of)))
     assert told == [(0, 2), (1, 2)]
     assert verify(Folder(tmp_path / "none"), None) == Report()
+
+
+@pytest.mark.parametrize(("made", "word"), [(intent, "intent"), (outcome, "outcome")])
+def test_a_call_is_begun_once_and_ends_once(tmp_path: Path, made: Callable[[str], Record], word: str) -> None:
+    """Whoever writes a call twice has two calls for one id, and a server's log tells of one."""
+    with Trail(tmp_path) as trail:
+        for record in (intent("a"), outcome("a"), made("a")):
+            trail.append(record)
+    (finding,) = verify(Folder(tmp_path), None).findings
+    assert (finding.record, finding.why) == (4, f"call a has a second {word}")

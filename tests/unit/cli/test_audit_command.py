@@ -87,6 +87,16 @@ def test_tail_and_show_tell_what_was_done_one_record_a_line(audit: Path, capsys:
     assert said(capsys, "show", "--since", "1d")[1] == ""
 
 
+def test_what_has_not_reached_the_collector_is_said(audit: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = audit.parents[2] / "config" / "config.toml"
+    assert json.loads(said(capsys, "show", "--json")[1])["delivery"] is None
+    config.write_text(CONFIG + '[audit]\notlp = "https://otlp.example.com"\n', encoding="utf-8")
+    assert main(["audit", "show"]) == 0
+    assert "6 records have not reached https://otlp.example.com, the oldest of 20" in capsys.readouterr().err
+    told = json.loads(said(capsys, "show", "--json")[1])["delivery"]
+    assert (told["otlp"], told["undelivered"]) == ("https://otlp.example.com", 6)
+
+
 def test_one_record_is_shown_in_full_and_a_stranger_is_said_to_be_none(
     audit: Path, calls: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
