@@ -50,6 +50,8 @@ def _shown(value: Any) -> str:
             return " ".join(cast("list[str]", value))
         case dict():
             return ", ".join(f"{name} = {text}" for name, text in cast("dict[str, str]", value).items())
+        case bool():
+            return str(value).lower()
         case float():
             return f"{value:g} s"
         case _:

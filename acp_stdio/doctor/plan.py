@@ -50,8 +50,8 @@ def _label(mine: Settings) -> str:
 def _provider(label: str, mine: Settings) -> list[Check]:
     if not mine.needs_sign_in:
         return []
-    name, issuer = f"provider{label}", provider.issuer_of(mine)
-    there = partial(network.probe, url=issuer, provider=True) if issuer else provider.unknown
+    name, url = f"provider{label}", provider.address_of(mine)
+    there = partial(network.probe, url=url, provider=True) if url else provider.unknown
     return [
         Check(f"{name}/network", _with(mine, there)),
         Check(f"{name}/discovery", _with(mine, provider.discovery), (f"{name}/network",)),

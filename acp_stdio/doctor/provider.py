@@ -3,20 +3,15 @@
 import contextlib
 import time
 from email.utils import parsedate_to_datetime
-from typing import Final
 
 from acp_stdio.doctor.check import Case
 from acp_stdio.doctor.finding import Finding, ok, problem, skipped, warning
 from acp_stdio.errors import Failure
-from acp_stdio.identity.well_known import issuer_metadata
 from acp_stdio.oauth.http import ConnectionFailed, open_client, send
-from acp_stdio.oauth.metadata import AuthorizationServer, discover
-from acp_stdio.oauth.presets import preset_of
+from acp_stdio.oauth.metadata import AuthorizationServer, server_of
+from acp_stdio.oauth.written import written_about
 from acp_stdio.settings.model import IdentitySettings, Settings
 from acp_stdio.tokens.session_file import SessionFile
-
-_MOST: Final = 60.0
-"""Seconds that clocks may differ; tokens are checked to the minute."""
 
 
 def issuer_of(settings: Settings) -> str:
@@ -29,6 +24,15 @@ def issuer_of(settings: Settings) -> str:
     return ""
 
 
+def address_of(settings: Settings) -> str:
+    """Where a sign-in asks first; nothing without an issuer."""
+    issuer = issuer_of(settings)
+    if not issuer:
+        return ""
+    written = written_about(issuer, settings.identity)
+    return written.endpoints["token_endpoint"] if written.is_enough else written.places(issuer)[0]
+
+
 def unknown(_: Case) -> Finding:
     """Without an issuer there is nothing to ask before the first sign-in."""
     return skipped("no issuer is configured, so `acp-stdio login` asks each upstream for its own")
@@ -38,7 +42,7 @@ def discovery(case: Case) -> Finding:
     """The metadata, fetched anew and checked as at a sign-in. Raises `Failure`."""
     identity = case.settings.identity
     with open_client(case.settings.network) as http:
-        server = discover(issuer_of(case.settings), preset_of(identity), http)
+        server = server_of(identity, issuer_of(case.settings), http)
     details = {
         "issuer": server.issuer,
         "authorization_endpoint": server.authorization_endpoint,
@@ -66,7 +70,7 @@ def _doubt(server: AuthorizationServer, identity: IdentitySettings) -> tuple[str
             f"{server.issuer} does not list the scopes {', '.join(unknown)}, which the configuration asks for.",
             "If signing in fails or does not last, ask whoever runs the provider about these scopes.",
         )
-    if not server.revocation_endpoint and not server.deviations:
+    if not server.revocation_endpoint and identity.preset == "generic":  # presets say it among their deviations
         return (
             f"{server.issuer} has no revocation endpoint: `logout` ends the sign-in on this machine only.",
             "Ask whoever runs the provider to offer revocation (RFC 7009).",
@@ -80,20 +84,20 @@ def clock(case: Case) -> Finding:
     with open_client(case.settings.network) as http:
         before = time.time()
         try:
-            answer = send(http, "GET", issuer_metadata(issuer)[0])
+            answer = send(http, "GET", address_of(case.settings))
         except ConnectionFailed as error:
             raise error.failure() from None
         ours = (before + time.time()) / 2
     theirs = _date(answer.headers.get("date", ""), answer.headers.get("age", ""))
     if theirs is None:
         return skipped(f"{issuer} does not say what time it is")
-    return compare(ours, theirs)
+    return compare(ours, theirs, case.settings.identity.clock_skew)
 
 
-def compare(ours: float, theirs: float) -> Finding:
-    """Both in epoch seconds."""
+def compare(ours: float, theirs: float, most: float) -> Finding:
+    """Two times in epoch seconds, and the seconds that they may differ by."""
     offset = round(ours - theirs)
-    if abs(offset) <= _MOST:
+    if abs(offset) <= max(1, most):  # a Date has no fraction
         return ok(f"agrees with the provider's to {max(1, abs(offset))} s", offset_s=offset)
     way = "ahead of" if offset > 0 else "behind"
     return problem(

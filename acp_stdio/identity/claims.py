@@ -30,9 +30,6 @@ from acp_stdio.identity.signed import (
 from acp_stdio.identity.signed import audiences as audiences_of
 from acp_stdio.secrets import Secret
 
-LEEWAY: Final = 60.0
-"""Seconds by which clocks may differ."""
-
 _CLOCK: Final = "Check this computer's date and time."
 _PROVIDER: Final = "Check `issuer`, `client_id` and `audience` in the configuration with whoever runs the provider."
 _AGAIN: Final = "Run `acp-stdio login --force` and sign in with the right account."
@@ -61,13 +58,14 @@ def verify_id_token(
     client_id: str,
     nonce: str | None,
     now: float,
+    leeway: float,
     algorithms: Iterable[str] = (),
     access_token: Secret | None = None,
-    leeway: float = LEEWAY,
 ) -> dict[str, Any]:
     """The claims of an ID token for `client_id`.
 
-    `nonce` None: none was sent (device flow, refresh). `algorithms` empty: the metadata named none.
+    `nonce` None: none was sent (device flow, refresh). `algorithms` empty: the metadata named none. `leeway`:
+    seconds by which clocks may differ.
     Raises `Failure`: `wrong_audience` where it is forged, stale or another party's, `denied` where
     it answers another sign-in.
     """
@@ -98,9 +96,9 @@ def verify_access_token(
     names: ClaimNames,
     client_id: str,
     now: float,
+    leeway: float,
     algorithms: Iterable[str] = (),
     scopes: Iterable[str] = (),
-    leeway: float = LEEWAY,
 ) -> dict[str, Any]:
     """The claims of a JWT access token that names one of `audiences` and is `account`'s; None: nobody is known.
 

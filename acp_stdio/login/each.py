@@ -16,7 +16,7 @@ from acp_stdio.login.wanted import survey
 from acp_stdio.oauth.asking import check_identity
 from acp_stdio.oauth.cache import PublicCache
 from acp_stdio.oauth.http import open_client
-from acp_stdio.oauth.metadata import discover
+from acp_stdio.oauth.metadata import server_of
 from acp_stdio.oauth.presets import preset_of
 from acp_stdio.oauth.upstream import Described, discover_from
 from acp_stdio.settings.model import Settings
@@ -95,7 +95,7 @@ def _as(settings: Settings, choices: Choices, talk: Talk, detail: Talk) -> Itera
         if not settings.identity.issuer:
             yield from _at_each_issuer(settings, described, http, choices, talk, detail)
             return
-        server = discover(settings.identity.issuer, preset_of(settings.identity), http, PublicCache(settings.cache_dir))
+        server = server_of(settings.identity, settings.identity.issuer, http, PublicCache(settings.cache_dir))
         context = open_context(settings, may_prompt=True)
         yield Outcome(settings, sign_in_at(server, described, context, http, choices, talk, detail))
 

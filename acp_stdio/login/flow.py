@@ -9,7 +9,7 @@ from typing import Any, Literal
 import httpx2
 
 from acp_stdio.errors import Failure
-from acp_stdio.identity.claims import LEEWAY, account_from_claims, check_required_account, verify_id_token
+from acp_stdio.identity.claims import account_from_claims, check_required_account, verify_id_token
 from acp_stdio.identity.model import Account, Held, Session, unverified
 from acp_stdio.identity.scopes import granted_scopes
 from acp_stdio.identity.step_up import NOTHING_MORE, StepUp
@@ -245,11 +245,12 @@ def _proven_claims(
         client_id=client.client_id,
         nonce=granted.nonce,
         now=now,
+        leeway=settings.identity.clock_skew,
         algorithms=server.signing_algorithms,
         access_token=response.access_token,
     )
     oldest, signed_in_at = settings.identity.max_session_age, claims.get("auth_time")
-    if oldest and isinstance(signed_in_at, int | float) and now - signed_in_at > oldest + LEEWAY:
+    if oldest and isinstance(signed_in_at, int | float) and now - signed_in_at > oldest + settings.identity.clock_skew:
         raise Failure(
             "denied",
             "The identity provider let you in by a sign-in that is older than max_session_age, although it was asked "

@@ -26,7 +26,7 @@ def signing_keys(jwks_uri: str, http: httpx2.Client, token: Secret, cache: Publi
         raise Failure(
             "configuration_invalid",
             "The authorization server publishes no keys, so nobody can tell whether a signature is its own.",
-            "Ask whoever runs it to publish `jwks_uri` in its metadata.",
+            "Ask whoever runs it to publish `jwks_uri` in its metadata, or write it as `jwks` into `endpoints`.",
         )
     now = time.time()
     if cache is not None:

@@ -1,6 +1,7 @@
 """Who the authorization server is (RFC 8414, OpenID Connect Discovery) and what it can do."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, cast
 from urllib.parse import urlencode, urlsplit
@@ -8,12 +9,13 @@ from urllib.parse import urlencode, urlsplit
 import httpx2
 
 from acp_stdio.errors import Failure
-from acp_stdio.identity.well_known import issuer_metadata
 from acp_stdio.oauth.cache import PublicCache
 from acp_stdio.oauth.http import ConnectionFailed, send
-from acp_stdio.oauth.presets import Preset
+from acp_stdio.oauth.presets import Preset, preset_of
 from acp_stdio.oauth.words import plain
+from acp_stdio.oauth.written import BY_THE_BOOK, Written, written_about
 from acp_stdio.settings import checks
+from acp_stdio.settings.model import IdentitySettings
 
 METADATA_MAX_AGE: Final = 3600.0
 """Seconds that cached metadata is used for."""
@@ -58,27 +60,55 @@ class AuthorizationServer:
         return (self.issuer, *self.issuer_alternatives)
 
 
-def discover(issuer: str, preset: Preset, http: httpx2.Client, cache: PublicCache | None = None) -> AuthorizationServer:
+def server_of(
+    identity: IdentitySettings, issuer: str, http: httpx2.Client, cache: PublicCache | None = None
+) -> AuthorizationServer:
+    """The authorization server `issuer` for somebody with these settings. Raises as `discover`."""
+    return discover(issuer, preset_of(identity), http, cache, written_about(issuer, identity))
+
+
+def discover(
+    issuer: str,
+    preset: Preset,
+    http: httpx2.Client,
+    cache: PublicCache | None = None,
+    written: Written = BY_THE_BOOK,
+) -> AuthorizationServer:
     """The metadata of `issuer`: RFC 8414 first, then OpenID Connect, from the cache where it is fresh.
 
+    Nothing is fetched where the preset or what is `written` says all.
     Raises `Failure`: `idp_unreachable` where no document could be had, `configuration_invalid`
     where there is one that must not be used (another issuer, no PKCE, an endpoint without https).
     """
-    now = time.time()
-    if (document := preset.metadata(issuer)) is not None:
-        return parse_metadata(document, issuer, preset)
-    if cache is not None and (known := cache.load(issuer, max_age=METADATA_MAX_AGE, now=now)):
-        return parse_metadata(known, issuer, preset)
-    document = _fetch(issuer, http)
-    server = parse_metadata(document, issuer, preset)
+    now, name = time.time(), written.discovery_url or issuer
+    if (document := preset.metadata(issuer) or written.metadata(issuer)) is not None:
+        return parse_metadata(document, issuer, preset, written)
+    if cache is not None and (known := cache.load(name, max_age=METADATA_MAX_AGE, now=now)):
+        return parse_metadata(known, issuer, preset, written)
+    document = _fetch(issuer, written.places(issuer), http)
+    server = parse_metadata(document, issuer, preset, written)
     if cache is not None:
-        cache.store(issuer, document, now=now)
+        cache.store(name, document, now=now)
     return server
 
 
-def parse_metadata(document: dict[str, Any], issuer: str, preset: Preset) -> AuthorizationServer:
-    """Checks `document` and takes what we use from it. Raises `Failure(configuration_invalid)`."""
-    deviations = list(preset.deviations)
+def parse_metadata(
+    document: dict[str, Any], issuer: str, preset: Preset, written: Written = BY_THE_BOOK
+) -> AuthorizationServer:
+    """Checks `document` and takes what we use from it, after what is `written`.
+
+    Raises `Failure(configuration_invalid)`.
+    """
+
+    def endpoint(name: str) -> str | None:
+        return written.endpoints.get(name) or _endpoint(document, name, issuer)
+
+    def required(name: str) -> str:
+        if url := endpoint(name):
+            return url
+        raise _unusable(issuer, f"its metadata has no {name}")
+
+    deviations = [*preset.deviations, *written.deviations()]
     stated = document.get("issuer")
     alternatives: list[str] = []
     if stated != issuer:  # RFC 8414 section 3.3: identical, or the document MUST NOT be used
@@ -89,18 +119,20 @@ def parse_metadata(document: dict[str, Any], issuer: str, preset: Preset) -> Aut
         deviations.append(f"the metadata's issuer is the template {stated}")
     alternatives += preset.issuer_alternatives(issuer)
     methods = _texts(document, "code_challenge_methods_supported")
-    if "S256" not in methods and (methods or not preset.pkce_unadvertised):
-        raise _unusable(issuer, "its metadata does not offer PKCE with S256 (RFC 7636)")
+    if "S256" not in methods:  # MCP, authorization code protection: not advertised means refused
+        _check_pkce(issuer, methods, preset, written)
+        if not preset.pkce_unadvertised:
+            deviations.append("PKCE is used although nothing says that it is offered")
     return AuthorizationServer(
         issuer=issuer,
-        authorization_endpoint=_required(document, "authorization_endpoint", issuer),
-        token_endpoint=_required(document, "token_endpoint", issuer),
-        jwks_uri=_endpoint(document, "jwks_uri", issuer) or "",
-        registration_endpoint=_endpoint(document, "registration_endpoint", issuer),
-        device_authorization_endpoint=_endpoint(document, "device_authorization_endpoint", issuer),
-        revocation_endpoint=_endpoint(document, "revocation_endpoint", issuer),
-        end_session_endpoint=_endpoint(document, "end_session_endpoint", issuer),
-        user_endpoint=(_endpoint(document, "user_endpoint", issuer) or "") if preset.endpoints else "",
+        authorization_endpoint=required("authorization_endpoint"),
+        token_endpoint=required("token_endpoint"),
+        jwks_uri=endpoint("jwks_uri") or "",
+        registration_endpoint=endpoint("registration_endpoint"),
+        device_authorization_endpoint=endpoint("device_authorization_endpoint"),
+        revocation_endpoint=endpoint("revocation_endpoint"),
+        end_session_endpoint=endpoint("end_session_endpoint"),
+        user_endpoint=(endpoint("user_endpoint") or "") if preset.endpoints else "",
         pkce_methods=methods,
         iss_parameter_supported=document.get("authorization_response_iss_parameter_supported") is True,
         signing_algorithms=_texts(document, "id_token_signing_alg_values_supported"),
@@ -126,10 +158,23 @@ def end_session_url(server: AuthorizationServer, client_id: str, hint: str) -> s
     return f"{server.end_session_endpoint}{mark}{urlencode(query)}"
 
 
-def _fetch(issuer: str, http: httpx2.Client) -> dict[str, Any]:
+def _check_pkce(issuer: str, methods: tuple[str, ...], preset: Preset, written: Written) -> None:
+    """What lists other methods does not have S256; what lists none may have it. Raises `Failure`."""
+    if methods:
+        raise _unusable(issuer, "its metadata does not offer PKCE with S256 (RFC 7636)")
+    if not (preset.pkce_unadvertised or written.pkce_unadvertised):
+        who = "nothing says that it takes" if written.is_enough else "its metadata does not offer"
+        raise Failure(
+            "configuration_invalid",
+            f"{issuer} cannot be used: {who} PKCE with S256 (RFC 7636).",
+            "Ask whoever runs it. If it takes PKCE all the same, write allow_unadvertised_pkce = true beside `issuer`.",
+        )
+
+
+def _fetch(issuer: str, places: Iterable[str], http: httpx2.Client) -> dict[str, Any]:
     seen: list[str] = []
     trouble = False
-    for url in issuer_metadata(issuer):
+    for url in places:
         try:
             answer = send(http, "GET", url)
         except ConnectionFailed as error:
@@ -143,15 +188,11 @@ def _fetch(issuer: str, http: httpx2.Client) -> dict[str, Any]:
     raise Failure(
         "idp_unreachable",
         f"{issuer} publishes no metadata that could be read; asked: {', '.join(seen)}.",
-        "Try again in a minute." if trouble else "Check `issuer` in the configuration, and the network.",
+        "Try again in a minute."
+        if trouble
+        else "Check `issuer` and the network. If the metadata is elsewhere, write `discovery_url`; if there is none, "
+        "`endpoints`.",
     )
-
-
-def _required(document: dict[str, Any], name: str, issuer: str) -> str:
-    url = _endpoint(document, name, issuer)
-    if url is None:
-        raise _unusable(issuer, f"its metadata has no {name}")
-    return url
 
 
 def _endpoint(document: dict[str, Any], name: str, issuer: str) -> str | None:

@@ -10,8 +10,7 @@ from acp_stdio.identity.model import AccessToken, Session
 from acp_stdio.oauth.cache import PublicCache
 from acp_stdio.oauth.http import open_client
 from acp_stdio.oauth.keys import signing_keys
-from acp_stdio.oauth.metadata import discover
-from acp_stdio.oauth.presets import preset_of
+from acp_stdio.oauth.metadata import server_of
 from acp_stdio.probe.examine import Person
 from acp_stdio.secrets import Secret
 from acp_stdio.settings.model import Settings, UpstreamSettings
@@ -53,7 +52,7 @@ def published_keys(settings: Settings, issuer: str, token: Secret) -> jwt.PyJWKS
     try:
         with open_client(settings.network) as http:
             cache = PublicCache(settings.cache_dir)
-            server = discover(issuer, preset_of(settings.identity), http, cache)
+            server = server_of(settings.identity, issuer, http, cache)
             return signing_keys(server.jwks_uri, http, token, cache)
     except Failure:
         return None

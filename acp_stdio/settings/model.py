@@ -24,6 +24,9 @@ Survives = Literal["crash", "power_loss"]
 Deliver = Literal["best_effort", "required"]
 StorageBackend = Literal["auto", "secret-service", "macos", "windows", "file"]
 
+ENDPOINTS: Final = ("authorization", "token", "device_authorization", "revocation", "end_session", "jwks")
+"""What `endpoints` may name: the addresses of a provider that this program ever asks."""
+
 DEFAULT: Final = "default"
 """The identity of the table `[identity]`, and the profile where none is named."""
 
@@ -55,6 +58,14 @@ class IdentitySettings:
     """Where a company hosts our client id metadata document, which is our client id then."""
     client_secret_ref: str = ""
     """`keyring:NAME` or `file:PATH`: where the secret of a confidential client is. Never the secret."""
+    discovery_url: str = ""
+    """Where the issuer's metadata is; empty: at the well-known places."""
+    endpoints: dict[str, str] = field(default_factory=dict[str, str])
+    """Addresses that count in place of the metadata's, by the names in `ENDPOINTS`."""
+    allow_unadvertised_pkce: bool = False
+    """PKCE is used although nothing says that the provider takes it; without this it is not signed in there."""
+    clock_skew: float = 60.0
+    """Seconds by which the clock that a token was issued by may differ from ours."""
     origins: dict[str, str] = field(default_factory=dict[str, str], compare=False)
     """Key to where its value came from: `default`, `preset NAME`, or the file."""
 

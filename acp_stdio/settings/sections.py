@@ -9,6 +9,7 @@ from typing import Final, cast
 from acp_stdio.settings import checks, managed
 from acp_stdio.settings.model import (
     DEFAULT,
+    ENDPOINTS,
     ArgumentsMode,
     AuditSettings,
     Deliver,
@@ -68,6 +69,10 @@ def identity(entries: Entries | None, problems: Problems, name: str = DEFAULT) -
         user_label=table.texts("user_label", default.user_label, checks.filled),
         client_metadata_url=table.text("client_metadata_url", "", checks.client_document, empty=True),
         client_secret_ref=table.text("client_secret_ref", "", checks.secret_place, empty=True),
+        discovery_url=table.text("discovery_url", "", checks.url, empty=True),
+        endpoints=table.addresses("endpoints", ENDPOINTS, checks.url),
+        allow_unadvertised_pkce=table.flag("allow_unadvertised_pkce", False),
+        clock_skew=table.duration("clock_skew", default.clock_skew, least=0, most=default.clock_skew),
         name=name,
     )
     if identity.issuer and (problem := issuer_problem(identity.issuer, preset)):
@@ -76,11 +81,31 @@ def identity(entries: Entries | None, problems: Problems, name: str = DEFAULT) -
         problems.at(
             entries["client_secret_ref"], "needs issuer and client_id: a secret is not shown to whom a server names"
         )
+    _about_issuer(entries, problems)
     for key, claims in (("user_key", identity.user_key), ("user_label", identity.user_label)):
         if not claims:
             problems.at(entries[key], "must name at least one claim")
     table.finish()
     return replace(identity, origins=_origins(entries, identity))
+
+
+def _about_issuer(entries: Entries, problems: Problems) -> None:
+    """Notes what says where an issuer is, or what it may do without, and does not come from whoever names the issuer.
+
+    An administrator who writes the issuer means its own addresses, and PKCE as the standards want it.
+    """
+    issuer = entries.get("issuer")
+    for key in ("discovery_url", "endpoints", "allow_unadvertised_pkce"):
+        if (entry := entries.get(key)) is None:
+            continue
+        if issuer is None:
+            problems.at(entry, "needs an issuer: it says how that one is reached")
+        elif _managed(issuer) and not _managed(entry):
+            problems.at(entry, "is the administrator's to say: the managed file has the issuer")
+
+
+def _managed(entry: Entry) -> bool:
+    return entry.source.path == managed.PLACE
 
 
 def _origins(entries: Mapping[str, Entry], identity: IdentitySettings) -> dict[str, str]:
@@ -97,8 +122,7 @@ def _origins(entries: Mapping[str, Entry], identity: IdentitySettings) -> dict[s
 def _origin(entry: Entry | None, preset: str) -> str:
     """Where a value came from that is written in `entry`, or else by `preset` (nothing: it is the usual default)."""
     if entry is not None:
-        place = entry.source.path
-        return f"managed file {place}" if place == managed.PLACE else f"file {place}"
+        return f"managed file {entry.source.path}" if _managed(entry) else f"file {entry.source.path}"
     return f"preset {preset}" if preset else "default"
 
 
@@ -219,8 +243,8 @@ def _identity_of(entries: Entries, table: Table, identities: Mapping[str, Identi
     """The identity that an upstream's table names. Whose person a managed upstream is for, its administrator says."""
     name = table.word("identity", DEFAULT, tuple(identities))
     chosen = entries.get("identity")
-    administered = any(entry.source.path == managed.PLACE for entry in entries.values())
-    if chosen is not None and administered and chosen.source.path != managed.PLACE:
+    administered = any(_managed(entry) for entry in entries.values())
+    if chosen is not None and administered and not _managed(chosen):
         problems.at(chosen, "is the administrator's to say: the managed file has this upstream")
         return DEFAULT
     return name

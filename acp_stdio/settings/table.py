@@ -176,6 +176,24 @@ class Table:
             self._problems.at(entry, "must name claims and the text each must have")
         return claims
 
+    def addresses(self, key: str, names: tuple[str, ...], check: Check) -> dict[str, str]:
+        """A table of addresses that pass `check`, each under one of `names`."""
+        entry = self.entry(key)
+        if entry is None:
+            return {}
+        table = entry.value
+        if not isinstance(table, dict):
+            return self._wrong(entry, "a table of addresses", {})
+        found: dict[str, str] = {}
+        for name, url in cast("dict[str, object]", table).items():
+            if name not in names:
+                self._problems.at(entry, f"has {name}, which is none of {', '.join(names)}{closest(name, names)}")
+            elif problem := check(url) if isinstance(url, str) else "must be text":
+                self._problems.at(entry, f"has {name}, which {problem}")
+            else:
+                found[name] = str(url)
+        return found
+
     def finish(self) -> None:
         """Notes every key that was not read: nobody shall believe in a setting that does nothing."""
         for key, entry in self._left.items():

@@ -16,7 +16,7 @@ from acp_stdio.oauth.client import Credential
 from acp_stdio.oauth.endpoint import TokenError, TokenResponse
 from acp_stdio.oauth.http import open_client
 from acp_stdio.oauth.keys import signing_keys
-from acp_stdio.oauth.metadata import AuthorizationServer, discover, end_session_url
+from acp_stdio.oauth.metadata import AuthorizationServer, end_session_url, server_of
 from acp_stdio.oauth.presets import claim_names, preset_of
 from acp_stdio.oauth.user_endpoint import user_claims
 from acp_stdio.secrets import Secret
@@ -57,7 +57,7 @@ class OAuthProvider:
     @property
     def _server(self) -> AuthorizationServer:
         if self._known is None:
-            server = discover(self._issuer, self._preset, self._http, self._cache)
+            server = server_of(self._identity, self._issuer, self._http, self._cache)
             self._credential = self._find_credential(server)
             self._known = server
         return self._known
@@ -169,6 +169,7 @@ class OAuthProvider:
             names=claim_names(self._identity),
             client_id=self._client_id,
             now=time.time(),
+            leeway=self._identity.clock_skew,
             scopes=purpose_scopes(upstream, self._preset),
         )
 
@@ -181,6 +182,7 @@ class OAuthProvider:
             client_id=self._client_id,
             nonce=None,
             now=time.time(),
+            leeway=self._identity.clock_skew,
             algorithms=self._server.signing_algorithms,
         )
         check_same_person(claims, account, names)

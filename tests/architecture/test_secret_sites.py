@@ -46,6 +46,8 @@ ATTACHED = "acp_stdio/upstream/attach.py"
 """The one file that puts a token on a request to a server."""
 WHOSE = "acp_stdio/oauth/user_endpoint.py"
 """The one that shows a provider its own token."""
+NAMED = "acp_stdio/settings/model.py"
+"""No header: `endpoints` has a key of that name. Settings are data and send nothing."""
 
 
 def functions(node: ast.AST, name: str = "") -> Iterator[tuple[str, ast.AST]]:
@@ -99,7 +101,7 @@ def test_the_authorization_header_is_built_in_one_file() -> None:
     """Servers read it, on the far side (the kit for them, the demo); nothing else of ours may even name it."""
     far_side = {"demo", "backend"}
     found = {shown(path) for path in modules() if headers(tree(path)) and not far_side & set(Path(shown(path)).parts)}
-    assert found == {ATTACHED, WHOSE}
+    assert found == {ATTACHED, WHOSE, NAMED}
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,7 @@ class SignedIn:
             client_id=CLIENT_ID,
             nonce=self.nonce,
             now=time.time(),
+            leeway=60.0,
             algorithms=self.server.signing_algorithms,
             access_token=self.response.access_token,
         )
@@ -141,6 +142,7 @@ def test_the_access_token_is_proven_for_its_resource_and_no_other(
             names=NAMES,
             client_id=CLIENT_ID,
             now=time.time(),
+            leeway=60.0,
         )
 
     assert verify(RESOURCE, account)["sub"] == "alice"

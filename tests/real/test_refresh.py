@@ -177,6 +177,7 @@ class Profile:
                 client_id=CLIENT_ID,
                 nonce=nonce,
                 now=time.time(),
+                leeway=60.0,
             )
         account = account_from_claims(claims, ClaimNames())
         return store_grant(self.context, response, account, {"finance": RESOURCE}, ["openid"])

@@ -12,7 +12,7 @@ from acp_stdio.doctor import directories, installation, keyring, lock, processes
 from acp_stdio.doctor.check import Case, Check, examine
 from acp_stdio.errors import EXIT_AUDIT, EXIT_CONFIGURATION, EXIT_KEYRING, EXIT_NETWORK, EXIT_SIGN_IN_REQUIRED, Failure
 from acp_stdio.identity.model import Account, Session
-from acp_stdio.settings.model import AuditSettings, StorageSettings, UpstreamSettings
+from acp_stdio.settings.model import AuditSettings, IdentitySettings, StorageSettings, UpstreamSettings
 from acp_stdio.tokens.session_file import SessionFile
 from acp_stdio.vault.lock import FileLock
 from tests.kit.secret_service import secret_service
@@ -192,11 +192,29 @@ def test_a_damaged_session_is_not_taken_for_signed_out(make_case: MakeCase) -> N
 
 @pytest.mark.parametrize(("offset", "state"), [(0, "ok"), (60, "ok"), (-60, "ok"), (61, "problem"), (-7200, "problem")])
 def test_a_clock_may_be_a_minute_off_and_not_more(offset: float, state: str) -> None:
-    found = provider.compare(1_000_000 + offset, 1_000_000)
+    found = provider.compare(1_000_000 + offset, 1_000_000, 60)
     assert found.state == state
     if state == "problem":
         assert found.exit_code == EXIT_NETWORK
         assert ("ahead of" if offset > 0 else "behind") in found.message
+
+
+def test_a_narrower_clock_skew_is_a_narrower_check() -> None:
+    assert provider.compare(1_000_006, 1_000_000, 5).state == "problem"
+    assert provider.compare(1_000_005, 1_000_000, 5).state == "ok"
+
+
+def test_the_way_to_a_provider_is_tried_where_a_sign_in_goes_first(make_case: MakeCase) -> None:
+    settings, issuer = make_case().settings, "https://login.example.com"
+
+    def first(**written: Any) -> str:
+        return provider.address_of(replace(settings, identity=IdentitySettings(issuer, "c", **written)))
+
+    assert first() == f"{issuer}/.well-known/oauth-authorization-server"
+    assert first(discovery_url="https://sso.example.com/metadata") == "https://sso.example.com/metadata"
+    own = {name: f"https://{name}.example.com/" for name in ("authorization", "token", "jwks")}
+    assert first(endpoints=own) == "https://token.example.com/"
+    assert provider.address_of(replace(settings, identity=IdentitySettings("", ""))) == ""
 
 
 @pytest.mark.parametrize(

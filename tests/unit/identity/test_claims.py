@@ -78,7 +78,8 @@ def with_algorithm(body: dict[str, Any], header: dict[str, Any], secret: bytes =
 
 def id_token(token: Secret, **changes: Any) -> dict[str, Any]:
     given: dict[str, Any] = {
-        "keys": key_set("rsa"), "issuers": [ISSUER], "client_id": CLIENT, "nonce": "n", "now": NOW
+        "keys": key_set("rsa"), "issuers": [ISSUER], "client_id": CLIENT, "nonce": "n", "now": NOW,
+        "leeway": 60.0,
     }  # fmt: skip
     return claims.verify_id_token(token, **(given | changes))
 
@@ -86,7 +87,7 @@ def id_token(token: Secret, **changes: Any) -> dict[str, Any]:
 def access_token(token: Secret, **changes: Any) -> dict[str, Any]:
     given: dict[str, Any] = {
         "keys": key_set("rsa"), "issuers": [ISSUER], "audiences": [AUDIENCE], "account": ALICE,
-        "names": ClaimNames(), "client_id": CLIENT, "now": NOW,
+        "names": ClaimNames(), "client_id": CLIENT, "now": NOW, "leeway": 60.0,
     }  # fmt: skip
     return claims.verify_access_token(token, **(given | changes))
 

@@ -1,93 +1,17 @@
 """Each preset, from the configuration file over the sign-in to a proven token, against a provider with its quirks."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
 from acp_stdio.errors import Failure
-from acp_stdio.identity.model import AccessToken, Account
-from acp_stdio.login.each import sign_in
-from acp_stdio.login.flow import Choices
-from acp_stdio.settings import managed
-from acp_stdio.settings.load import load
 from acp_stdio.tokens.context import open_context
 from acp_stdio.tokens.logout import sign_out
-from acp_stdio.tokens.refresh import obtain_token
-from tests.kit import human, leaks
+from tests.kit.person import Start
 from tests.kit.scripted_idp import ScriptedIdp
 from tests.kit.scripted_presets import Auth0Idp, CognitoIdp, GoogleIdp, KeycloakIdp, OktaIdp, PingIdp
-from tests.kit.signing_in import Machine, bare_upstream
 
 API = "https://finance.example.com"
-
-
-@pytest.fixture(autouse=True)
-def no_managed_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(managed, "PLACE", tmp_path / "none")
-
-
-@dataclass
-class Person:
-    """Somebody at a machine whose configuration names this provider and one upstream."""
-
-    machine: Machine
-    idp: ScriptedIdp
-
-    @property
-    def settings(self) -> Any:
-        return load(environ=self.machine.environment)
-
-    def sign_in(self) -> Account:
-        (outcome,) = sign_in(self.settings, Choices(opener=self._opens), self._hears, self._hears)
-        account = outcome.result().account
-        assert account is not None
-        return account
-
-    def token(self) -> AccessToken:
-        """By the refresh path, as for a call."""
-        settings = self.settings
-        return obtain_token(open_context(settings, may_prompt=False), settings.upstreams["finance"])
-
-    def asked(self, path: str) -> list[dict[str, str]]:
-        return [form for name, form in self.idp.requests if name == path]
-
-    def _opens(self, url: str) -> bool:
-        human.sign_in(url, "alice")
-        return True
-
-    def _hears(self, text: str) -> None:
-        leaks.remember(*self.idp.issued)
-        assert not any(token in text for token in self.idp.issued)
-
-
-Start = Callable[..., Person]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    with bare_upstream() as upstream:
-
-        def begin(idp: ScriptedIdp, preset: str, *, identity: str = "", lines: str = "") -> Person:
-            lines = lines.replace("UPSTREAM", upstream)
-            if isinstance(idp, GoogleIdp):
-                place = tmp_path / "client.secret"
-                place.touch(0o600)
-                place.write_text(idp.secret)
-                identity += f'\nclient_secret_ref = "file:{place}"'
-            machine = Machine(
-                tmp_path / "home",
-                idp.issuer,
-                upstream,
-                client_id=idp.client_id,
-                identity=f'preset = "{preset}"\n{identity}',
-                upstream_lines=lines,
-            )
-            return Person(machine, idp)
-
-        yield begin
 
 
 def refused(attempt: Callable[[], object]) -> Failure:

@@ -103,6 +103,7 @@ class Attempt:
             client_id=self.idp.client_id,
             nonce=self.nonce,
             now=time.time(),
+            leeway=60.0,
             algorithms=self.server.signing_algorithms,
             access_token=response.access_token,
         )
@@ -118,6 +119,7 @@ class Attempt:
             names=presets.claim_names(self.identity),
             client_id=self.idp.client_id,
             now=time.time(),
+            leeway=60.0,
         )
 
 

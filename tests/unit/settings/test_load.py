@@ -48,6 +48,8 @@ def test_the_smallest_configuration_fills_in_the_documented_defaults(home: Path)
     assert found.identity.redirect == "http://127.0.0.1:0/callback"
     assert found.identity.scopes == ("openid", "offline_access")
     assert found.identity.recheck_identity == 15 * 60
+    assert (found.identity.discovery_url, found.identity.endpoints) == ("", {})
+    assert (found.identity.allow_unadvertised_pkce, found.identity.clock_skew) == (False, 60)
     assert found.upstreams["finance"].url == FINANCE
     assert found.upstreams["finance"].token_request == "resource"
     assert found.host.call_timeout == 230
@@ -74,6 +76,10 @@ def test_every_key_of_this_version_is_read(home: Path, tmp_path: Path) -> None:
         recheck_identity = "1h30m"
         user_key = ["tid", "oid"]
         user_label = ["upn"]
+        discovery_url = "http://[::1]:9000/metadata"
+        endpoints = {{ token = "http://[::1]:9000/token", jwks = "https://keys.example.com/jwks" }}
+        allow_unadvertised_pkce = true
+        clock_skew = "5s"
         [upstreams.finance]
         url = "http://127.0.0.1:8000/mcp"
         transport = "http"
@@ -107,6 +113,9 @@ def test_every_key_of_this_version_is_read(home: Path, tmp_path: Path) -> None:
     assert found.identity.require_account == {"domain": "example.com"}
     assert found.identity.recheck_identity == 5400
     assert found.identity.user_key == ("tid", "oid")
+    assert found.identity.discovery_url == "http://[::1]:9000/metadata"
+    assert found.identity.endpoints == {"token": "http://[::1]:9000/token", "jwks": "https://keys.example.com/jwks"}
+    assert (found.identity.allow_unadvertised_pkce, found.identity.clock_skew) == (True, 5)
     assert found.upstreams["finance"].audience == ("one", "two")
     assert found.upstreams["other"].audience == ("single",)
     assert found.audit.path == tmp_path / "trail"
@@ -177,6 +186,14 @@ def test_all_problems_are_told_at_once_with_file_and_line(home: Path) -> None:
         ("identity", "redirect = 'http://192.0.2.1:0/x'", "redirect must be http on 127.0.0.1"),
         ("identity", "redirect = 'http://127.0.0.1/x'", "with a port"),
         ("identity", "redirect = 'http://127.0.0.1:70000/x'", "above 65535"),
+        ("identity", "discovery_url = 'http://login.example.com/metadata'", "discovery_url must use https"),
+        ("identity", "endpoints = 'https://login.example.com'", "endpoints must be a table of addresses, not text"),
+        ("identity", "endpoints = { token = 5 }", "endpoints has token, which must be text"),
+        ("identity", "endpoints = { token = 'http://a.example/t' }", "endpoints has token, which must use https"),
+        ("identity", "endpoints = { tokn = 'https://a.example/t' }", "did you mean token?"),
+        ("identity", "endpoints = { introspection = 'https://a.example/i' }", "has introspection, which is none of"),
+        ("identity", "allow_unadvertised_pkce = 'yes'", "allow_unadvertised_pkce must be true or false"),
+        ("identity", "clock_skew = '61s'", "from 0s to 1m"),
         ("upstreams.x", "transport = 'stdio'", "[upstreams.x] needs command"),
         ("upstreams.x", "transport = 'stdio'\ncommand = 'a'\nurl = 'https://a.example/mcp'", "url has no meaning with"),
         ("upstreams.x", "url = 'https://a.example/mcp'\ncommand = 'a'", "command has a meaning only with"),
@@ -436,6 +453,15 @@ def test_each_value_says_where_it_came_from(home: Path) -> None:
     assert found["issuer"] == found["preset"] == f"file {path}"
     assert found["user_key"] == "preset entra"
     assert found["recheck_identity"] == "default"
+
+
+@pytest.mark.parametrize(
+    "line", ["discovery_url = 'https://a.example/m'", "endpoints = { token = 'https://a.example/t' }",
+             "allow_unadvertised_pkce = true"],
+)  # fmt: skip
+def test_how_an_issuer_is_reached_says_nothing_where_none_is_named(home: Path, line: str) -> None:
+    write(home, f'[identity]\n{line}\n[upstreams.finance]\nurl = "{FINANCE}"\n')
+    assert f"identity.{line.partition(' ')[0]} needs an issuer" in refused(home).message
 
 
 def test_an_opaque_token_is_for_its_origin_and_no_audience_says_more(home: Path) -> None:

@@ -53,6 +53,21 @@ def test_what_is_managed_wins_key_by_key_and_the_rest_stays_the_users(tmp_path: 
     assert found.identity.origins["client_id"].startswith("file ")
 
 
+@pytest.mark.parametrize(
+    "line", ["discovery_url = 'https://a.example/m'", "endpoints = { token = 'https://a.example/t' }",
+             "allow_unadvertised_pkce = true"],
+)  # fmt: skip
+def test_how_a_managed_issuer_is_reached_is_not_the_users_to_say(tmp_path: Path, place: Path, line: str) -> None:
+    """Else a user's file would lead the company's sign-ins to another server under the company's name."""
+    environ = user(tmp_path, EXAMPLE.replace("[identity]", f"[identity]\n{line}"))
+    assert load(environ=environ).identity.issuer, "the user's own issuer is the user's"
+    manage(place, '[identity]\nissuer = "https://company.example"\n')
+    with pytest.raises(Failure, match=f"identity.{line.partition(' ')[0]} is the administrator's to say"):
+        load(environ=environ)
+    manage(place, f'[identity]\nissuer = "https://company.example"\n{line}\n')
+    assert load(environ=environ).identity.origins[line.partition(" ")[0]] == f"managed file {place}"
+
+
 def test_naming_another_user_file_does_not_escape_the_managed_one(tmp_path: Path, place: Path) -> None:
     manage(place, '[identity]\nissuer = "https://company.example"\n')
     other = tmp_path / "other.toml"
