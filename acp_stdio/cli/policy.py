@@ -12,14 +12,10 @@ from acp_stdio.cli.render import Output, table
 from acp_stdio.errors import EXIT_DENIED, EXIT_OK, Failure
 from acp_stdio.policy import decide, rules
 from acp_stdio.policy.rules import UNKNOWN, Agent, Facts, Policy
-from acp_stdio.settings import managed
 from acp_stdio.settings.conditions import DAYS
-from acp_stdio.settings.load import read_sources
 from acp_stdio.settings.model import Settings
 from acp_stdio.settings.policy_cases import METHODS, moment, read_cases
-from acp_stdio.settings.signed_rules import Signed, naming
-from acp_stdio.settings.signed_rules import read as read_signed
-from acp_stdio.settings.sources import Problems
+from acp_stdio.settings.policy_files import signed_rules_of
 
 EXAMPLES = """\
   acp-stdio policy check
@@ -91,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(settings: Settings, policy: Policy, out: Output) -> int:
     """Mistakes have been told by now: reading the settings reads the rules."""
-    signed = _signed(settings)
+    signed = signed_rules_of(settings)
     layers: list[dict[str, Any]] = [
         {"layer": layer.name, "default": layer.default, "rules": [rule.id for rule in layer.rules]}
         for layer in policy.layers
@@ -108,13 +104,6 @@ def _check(settings: Settings, policy: Policy, out: Output) -> int:
     by = signed and {"by": signed.signer, "serial": signed.serial, "file": str(signed.source.path)}
     out.result(told, {"version": policy.version, "layers": layers, "signed": by, "without_upstream": unmet})
     return EXIT_OK
-
-
-def _signed(settings: Settings) -> Signed | None:
-    """By whom the managed rules are signed. They have just been read without a problem."""
-    problems = Problems()
-    named = naming(read_sources(managed.PLACE, settings.user_file, required=False, problems=problems))
-    return read_signed(named, settings.paths.state, problems) if named is not None else None
 
 
 def _unmet(settings: Settings, policy: Policy) -> list[str]:

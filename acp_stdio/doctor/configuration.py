@@ -5,6 +5,7 @@ from acp_stdio.doctor.finding import Finding, ok, warning
 from acp_stdio.oauth.asking import check_identity, check_scopes
 from acp_stdio.oauth.presets import preset_of
 from acp_stdio.settings import managed
+from acp_stdio.settings.policy_files import signed_rules_of
 
 
 def probe(case: Case) -> Finding:
@@ -16,7 +17,7 @@ def probe(case: Case) -> Finding:
             check_scopes(upstream, preset_of(mine.identity))
     files = [str(path) for path in (managed.PLACE, settings.config_file) if path is not None and path.is_file()]
     variables = sorted(name for name in case.environ if name.startswith("ACP_STDIO_"))
-    details = {
+    details: dict[str, object] = {
         "config": str(settings.paths.config),
         "files": files,
         "variables": variables,
@@ -33,4 +34,10 @@ def probe(case: Case) -> Finding:
             "Add a table such as [upstreams.finance] with the url of an MCP server.",
             **details,
         )
-    return ok(f"{layers}; profile {settings.profile}, upstreams: {', '.join(settings.upstreams)}", **details)
+    words = [f"{layers}; profile {settings.profile}, upstreams: {', '.join(settings.upstreams)}"]
+    if settings.policy is not None:
+        signed = signed_rules_of(settings)
+        by = f"signed by {signed.signer}, serial {signed.serial}" if signed else "not signed"
+        words.append(f"rules {settings.policy.version}, {by}")
+        details["policy"] = {"version": settings.policy.version, "signed_by": signed.signer if signed else None}
+    return ok("; ".join(words), **details)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from acp_stdio.errors import Failure
 from acp_stdio.settings import managed
 from acp_stdio.settings.load import read_policy, read_sources
-from acp_stdio.settings.signed_rules import files
+from acp_stdio.settings.model import Settings
+from acp_stdio.settings.signed_rules import Signed, files, naming, read
 from acp_stdio.settings.sources import Problems
 
 if TYPE_CHECKING:
@@ -70,6 +71,13 @@ class PolicyFiles:
         else:
             self._policy, self._failure = policy, None
         self._seen = seen
+
+
+def signed_rules_of(settings: Settings) -> Signed | None:
+    """By whom the rules in force are signed; None where nobody has. The settings were read without a problem."""
+    problems = Problems()
+    named = naming(read_sources(managed.PLACE, settings.user_file, required=False, problems=problems))
+    return read(named, settings.paths.state, problems) if named is not None else None
 
 
 def _half_saved() -> Failure:

@@ -102,6 +102,9 @@ def test_signed_rules_count_and_check_says_by_whom(desk: Desk) -> None:
     assert checked["layers"][0]["rules"] == ["managed/no-deletes"]
     assert main(["policy", "check"]) == 0
     assert f"managed: signed by {told['signer']}, serial 7" in desk.capsys.readouterr().out
+    main(["doctor", "--json"])
+    (found,) = [each for each in json.loads(desk.capsys.readouterr().out)["checks"] if each["name"] == "configuration"]
+    assert found["message"].endswith(f"; rules {checked['version']}, signed by {told['signer']}, serial 7")
 
 
 def test_rules_that_nobody_signed_are_said_to_be_so(desk: Desk) -> None:
