@@ -35,7 +35,8 @@ class Arguments:
         """`key_file`: made with the first digest."""
         self._mode = mode
         self._key_file = key_file
-        self._key: bytes | None = None
+        self._keyed: hmac.HMAC | None = None
+        """Of nothing yet, with the key: a copy costs less than a new one."""
         self._name = ""
 
     def about(self, params: bytes, size: int) -> dict[str, Any]:
@@ -62,10 +63,13 @@ class Arguments:
         return told
 
     def _digest(self, one_spelling: bytes) -> str:
-        if self._key is None:
-            self._key = self._load()
-            self._name = hashlib.sha256(b"acp-stdio digest key\0" + self._key).hexdigest()[:8]
-        return f"hmac-sha256:{self._name}:{hmac.digest(self._key, one_spelling, 'sha256').hex()}"
+        if self._keyed is None:
+            key = self._load()
+            self._keyed = hmac.new(key, digestmod="sha256")
+            self._name = hashlib.sha256(b"acp-stdio digest key\0" + key).hexdigest()[:8]
+        digest = self._keyed.copy()
+        digest.update(one_spelling)
+        return f"hmac-sha256:{self._name}:{digest.hexdigest()}"
 
     def _load(self) -> bytes:
         assert self._key_file is not None

@@ -4,6 +4,7 @@ import os
 import socket
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from acp_stdio.identity.model import Account
@@ -29,19 +30,25 @@ _OF_THE_CALL: Final = (
 )
 
 
+_VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+
+
 def record_id() -> str:
     """A UUIDv7 (RFC 9562 section 5.7): sorts by time, and travels as the `X-Request-Id`."""
-    number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
-    number = number & ~(0xF000 << 64) | 0x7000 << 64
-    number = number & ~(0xC000 << 48) | 0x8000 << 48
-    text = f"{number:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    time_, random = f"{time.time_ns() // 1_000_000:012x}", os.urandom(10).hex()
+    return f"{time_[:8]}-{time_[8:]}-7{random[:3]}-{_VARIANT[random[3]]}{random[4:7]}-{random[7:19]}"
 
 
 def utc(epoch: float) -> str:
     """`2026-11-23T18:42:07.113Z`."""
     millis = int(epoch * 1000)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(millis // 1000)) + f".{millis % 1000:03d}Z"
+    return f"{_second(millis // 1000)}.{millis % 1000:03d}Z"
+
+
+@lru_cache(maxsize=4)
+def _second(epoch: int) -> str:
+    """Many records are of one second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(epoch))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,22 +9,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from acp_stdio import __version__
 from acp_stdio.audit.arguments import Arguments
-from acp_stdio.audit.record import Context, call_record, record_id, token_summary
+from acp_stdio.audit.record import Context, call_record, record_id, token_summary, utc
 from acp_stdio.audit.trail import Trail
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import AccessToken
 from acp_stdio.relay.answers import wants_the_person
 from acp_stdio.relay.commands import CallRecord, EndSession, Headers, OpenStream, Post, Settle
 from acp_stdio.runtime.gate import Gate, Verdict
+from acp_stdio.runtime.heads import Heads
 from acp_stdio.runtime.keeper import Keeper
 from acp_stdio.tokens.endings import ended_or_changed
 from acp_stdio.upstream.attach import Attacher
 from acp_stdio.upstream.http import Exchange
 from acp_stdio.upstream.streamable_http import Answer
 from acp_stdio.wire.ending import Ending
-from acp_stdio.wire.headers import header_block, header_text
 
 if TYPE_CHECKING:
     from acp_stdio.upstream.statements import Statements
@@ -47,15 +46,11 @@ class Listener(Protocol):
     def refused(self, call: int, failure: Failure, *, turned_away: bool) -> None: ...
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Intent:
-    call: str
+    record: dict[str, Any]
+    """Its outcome says the same of the call, whoever is signed in by then."""
     started: float
-    trace: str
-    token: AccessToken
-    context: Context
-    """Whose call it is stays so in its outcome, whoever is signed in by then."""
-    arguments: dict[str, Any]
 
 
 class Calls:
@@ -89,6 +84,7 @@ class Calls:
         """What the rules said to a call, until its outcome is written."""
         self._live: dict[int, _Call] = {}
         self._intents: dict[int, _Intent] = {}
+        self._heads = Heads(agent)
         self._parted = asyncio.Event()
         self._parted.set()
 
@@ -140,34 +136,35 @@ class Calls:
         The call is over; a trail that has become unwritable cannot change that any more, and the
         next intent will be refused.
         """
-        now = time.time()
-        intent = self._intents.pop(command.call, None)
-        record = self._ended(command, intent, now) if intent else self._denied(command, now)
-        verdict = self._verdicts.pop(command.call, None)
-        if verdict is not None:
-            record |= verdict.recorded()
+        intent, verdict = self._intents.pop(command.call, None), self._verdicts.pop(command.call, None)
+        record = self._ended(command, intent) if intent else self._denied(command, verdict)
         try:
             self._trail.append(record)
         except Failure as failure:
             log.error("an outcome was not written: %s", failure.message)
 
-    def _ended(self, command: Settle, intent: _Intent, now: float) -> dict[str, Any]:
-        about = command.record
-        record = _record("call.outcome", about, intent.context, record_id(), intent.call, intent.trace, now)
-        record["token"], record["arguments"] = token_summary(intent.token.claims), intent.arguments
-        record["outcome"], record["reason"] = command.outcome, command.reason
-        record["duration_ms"] = round((now - intent.started) * 1000)
-        record["bytes_in"], record["bytes_out"] = about.bytes_in, command.bytes_out
-        return record
+    def _ended(self, command: Settle, intent: _Intent) -> dict[str, Any]:
+        now = time.time()
+        return {
+            **intent.record,
+            "id": record_id(),
+            "time": utc(now),
+            "event": "call.outcome",
+            "outcome": command.outcome,
+            "reason": command.reason,
+            "duration_ms": round((now - intent.started) * 1000),
+            "bytes_in": command.record.bytes_in,
+            "bytes_out": command.bytes_out,
+        }
 
-    def _denied(self, command: Settle, now: float) -> dict[str, Any]:
+    def _denied(self, command: Settle, verdict: Verdict | None) -> dict[str, Any]:
         call = record_id()
         about = command.record
-        record = _record("call.denied", about, self._context(), call, call, about.trace or _trace(), now)
+        record = _record("call.denied", about, self._context(), call, about.trace or _trace(), time.time())
         with contextlib.suppress(Failure):  # without the key it is recorded all the same
             record["arguments"] = self._arguments.about(bytes(about.params), about.bytes_in)
         record["outcome"], record["reason"] = command.outcome, command.reason
-        return record
+        return record | verdict.recorded() if verdict is not None else record
 
     def _begin(self, call: "_Call") -> None:
         self._live[call.number] = call
@@ -200,19 +197,13 @@ class Calls:
             self._intend(call, call.record, token)
         if not self._keeper.still_holds(token):
             raise ended_or_changed(self._keeper.session())
-        name, version = self._agent()
-        agent = f" ({header_text(name)}/{header_text(version)})" if name else ""
         intent = self._intents.get(call.number)
-        request_id = intent.call if intent else record_id()
-        head = (
-            *call.headers,
-            ("User-Agent", f"acp-stdio/{__version__}{agent}"),
-            ("X-Request-Id", request_id),
-            ("traceparent", intent.trace if intent else _trace()),
-        )
+        request_id = intent.record["call"] if intent else record_id()
+        each = (("X-Request-Id", request_id), ("traceparent", intent.record["trace"] if intent else _trace()))
         if self._statements is not None:
-            head += (self._statement(call, token, request_id),)
-        return self._connector.request(token, call.method, self._target, header_block(head), call.body, call.answer)
+            each += (self._statement(call, token, request_id),)
+        block = self._heads.block(call.headers, each)
+        return self._connector.request(token, call.method, self._target, block, call.body, call.answer)
 
     def _statement(self, call: "_Call", token: AccessToken, request_id: str) -> tuple[str, str]:
         assert self._statements is not None
@@ -228,16 +219,16 @@ class Calls:
         )
 
     def _intend(self, call: "_Call", about: CallRecord, token: AccessToken) -> None:
-        intent = _Intent(record_id(), time.time(), about.trace or _trace(), token, self._context(), {})
-        verdict = self._gate.judge(about, call.body, str((intent.context.user or {}).get("sub", "")))
+        started, context = time.time(), self._context()
+        verdict = self._gate.judge(about, call.body, str((context.user or {}).get("sub", "")))
         self._verdicts[call.number] = verdict
         if verdict.refusal is not None:
             raise verdict.refusal
-        record = _record("call.intent", about, intent.context, intent.call, intent.call, intent.trace, intent.started)
+        record = _record("call.intent", about, context, record_id(), about.trace or _trace(), started)
+        record["arguments"] = self._arguments.about(bytes(about.params), about.bytes_in)
         record |= {"token": token_summary(token.claims), **verdict.recorded()}
-        intent.arguments = record["arguments"] = self._arguments.about(bytes(about.params), about.bytes_in)
         self._trail.append(record)
-        self._intents[call.number] = intent
+        self._intents[call.number] = _Intent(record, started)
 
     def opened(self, call: "_Call", session_id: str | None) -> None:
         self._listener.opened(call.number, session_id)
@@ -323,13 +314,12 @@ class _Call:
             self.launch(answer)
 
 
-def _record(
-    event: str, about: CallRecord, context: Context, record: str, call: str, trace: str, now: float
-) -> dict[str, Any]:
+def _record(event: str, about: CallRecord, context: Context, call: str, trace: str, now: float) -> dict[str, Any]:
+    """The call's first record, whose id is that of the call."""
     return call_record(
         event,
         context,
-        record=record,
+        record=call,
         call=call,
         now=now,
         method=about.method,

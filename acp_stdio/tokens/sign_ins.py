@@ -119,6 +119,8 @@ class SignIn:
         self._upstream = upstream
         self._discovered = not settings.of(upstream).identity.issuer
         self._file = self._found()
+        self._fitting: Session | None = None
+        """A session that was found to be the one for the upstream."""
 
     def current(self) -> Session | None:
         """The session now; one `os.stat` where nothing changed. Raises `Failure` as `SessionFile.read`.
@@ -126,13 +128,16 @@ class SignIn:
         Where the issuer is discovered and this session is not for the upstream, another one is looked for.
         """
         session = self._file.current()
-        fits = session is not None and session.signed_in and granted_for(session, self._upstream)
-        if self._discovered and not fits:
-            found = self._found()
-            if found.path != self._file.path:
-                self._file = found
-                return found.current()
-        return session
+        if not self._discovered or (session is not None and session is self._fitting):
+            return session
+        if session is not None and session.signed_in and granted_for(session, self._upstream):
+            self._fitting = session
+            return session
+        found = self._found()
+        if found.path == self._file.path:
+            return session
+        self._file = found
+        return found.current()
 
     def _found(self) -> SessionFile:
         return SessionFile(settings_of(self._settings, self._upstream).session_dir)

@@ -149,29 +149,52 @@ def check_unambiguous(raw: bytes) -> None:
     Of a name that stands twice in one object some readers take the first value and some the last (RFC 8259
     section 4), and some, Go's `encoding/json` for one, take `Name` for `name`: what is judged here would not be what
     the server carries out. Case counts only in the names that say what is asked for; arguments are the caller's.
-    8 us for a call of 200 bytes, 2 of them for the spelling; 2 ms a megabyte of text, 16 of small objects; no number
-    is converted.
+    4 us for a call of 200 bytes; 2 ms a megabyte of text, 16 of small objects; no number is converted.
     """
-    misspelt: list[str] = []
-
-    def unique(pairs: list[tuple[str, Any]]) -> None:
-        names = {name for name, _ in pairs}
-        if len(names) != len(pairs):
-            seen: set[str] = set()
-            twice = next(name for name, _ in pairs if name in seen or seen.add(name))
-            raise BadFrame(INVALID_REQUEST, f"the name {twice[:MAX_NAME]!a} stands twice in one object")
-        misspelt.extend(
-            [name for name in names if len(name) <= _LONGEST_READ and name not in _READ and name.casefold() in _READ]
-        )
-
     try:
-        json.loads(raw, object_pairs_hook=unique, parse_int=str, parse_float=str)
+        text = raw.decode(json.detect_encoding(raw), "surrogatepass")
+        try:
+            _look_through(text)
+        except _PerhapsMisspelt:  # somewhere; only now it pays to find out where
+            _check_spelling(_read_unique(text))
     except RecursionError:
         raise BadFrame(INVALID_REQUEST, "nested too deep") from None
     except ValueError:
         raise BadFrame(PARSE_ERROR, "not valid JSON") from None
-    if misspelt:  # somewhere; only now it pays to find out where
-        _check_spelling(json.loads(raw, parse_int=str, parse_float=str))
+
+
+class _PerhapsMisspelt(Exception):
+    """A name differs from one that is read here by its case."""
+
+
+_harmless: set[str] = set()
+"""Names that were looked at and are not misspelt, some of them: messages have few others."""
+_MOST_HARMLESS: Final = 512
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = dict(pairs)
+    if len(names) != len(pairs):
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
+        raise BadFrame(INVALID_REQUEST, f"the name {twice[:MAX_NAME]!a} stands twice in one object")
+    return names
+
+
+def _look_at(pairs: list[tuple[str, Any]]) -> None:
+    names = _unique(pairs)
+    if names.keys() <= _harmless:
+        return
+    for name in names:
+        if len(name) <= _LONGEST_READ:
+            if name not in _READ and name.casefold() in _READ:
+                raise _PerhapsMisspelt
+            if len(_harmless) < _MOST_HARMLESS:
+                _harmless.add(name)
+
+
+_look_through = json.JSONDecoder(object_pairs_hook=_look_at, parse_int=str, parse_float=str).decode
+_read_unique = json.JSONDecoder(object_pairs_hook=_unique, parse_int=str, parse_float=str).decode
 
 
 def _check_spelling(message: dict[str, Any]) -> None:
