@@ -81,6 +81,8 @@ class Session:
     """How the client id was obtained: `configured`, `metadata document` or `registered`."""
     deviations: tuple[str, ...] = ()
     """Where the authorization server may differ from the specifications, in words, as of the sign-in."""
+    default_endpoints: bool = False
+    """The authorization server published nothing and is the MCP server itself (`oauth.defaults`)."""
     storage: str = ""
     """The vault backend that wrote the grant; empty where nothing is stored (`Held`)."""
     scopes: tuple[str, ...] = ()

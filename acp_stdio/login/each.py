@@ -26,6 +26,7 @@ from acp_stdio.tokens.endings import is_ours, too_old
 from acp_stdio.tokens.sign_ins import at_issuer, by_sign_in, serves
 from acp_stdio.vault.lock import FileLock
 
+_DEFAULTS: Final = "/authorize and /token (MCP 2025-03-26)"
 PATIENCE: Final = 0.5
 """Seconds for the login lock: others hold it for a moment just to see whether it is free."""
 
@@ -121,7 +122,9 @@ def _at_each_issuer(
             several = several or len(its) < len(rest)
             if several:
                 talk(f"For {', '.join(mine.upstreams)} you sign in at {server.issuer}.")
-            context = open_context(mine, may_prompt=True)
+            if server.defaults:
+                talk(f"{server.issuer} publishes nothing about signing in, so its own {_DEFAULTS} are asked.")
+            context = open_context(mine, may_prompt=True, default_endpoints=server.defaults)
             yield Outcome(mine, sign_in_at(server, its, context, http, choices, talk, detail))
         except Failure as failure:
             yield Outcome(mine, failure=failure)

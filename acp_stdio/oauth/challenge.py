@@ -1,7 +1,7 @@
 """What an MCP server answers to somebody without a token: 401, and where to get one (RFC 6750, RFC 9728)."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, cast
 
 import httpx2
@@ -42,6 +42,8 @@ class Challenge:
 
     resource_metadata: str = ""
     scopes: tuple[str, ...] = ()
+    refused: bool = False
+    """It was a 401."""
 
 
 def ask(url: str, http: httpx2.Client) -> Challenge:
@@ -61,7 +63,7 @@ def ask(url: str, http: httpx2.Client) -> Challenge:
                 status, headers = send_for_headers(http, "GET", url, {"Accept": "text/event-stream"})
     except ConnectionFailed as error:
         raise error.failure("upstream_unreachable") from None
-    return parse_challenge(headers.get("www-authenticate", "")) if status == 401 else Challenge()
+    return replace(parse_challenge(headers.get("www-authenticate", "")), refused=True) if status == 401 else Challenge()
 
 
 def _of_legacy_era(answer: Answer) -> bool:

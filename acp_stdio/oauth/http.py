@@ -183,7 +183,14 @@ def _lower(headers: httpx2.Headers) -> dict[str, str]:
 
 
 def get_json(http: httpx2.Client, url: str, *, reason: str = "idp_unreachable") -> dict[str, Any] | None:
-    """The JSON object at `url`; None where there is none (4xx, a redirect, a web page).
+    """The JSON object at `url`; None where there is none (4xx, a redirect, a web page). Raises as `look_for_json`."""
+    return look_for_json(http, url, reason=reason)[1]
+
+
+def look_for_json(
+    http: httpx2.Client, url: str, *, reason: str = "idp_unreachable"
+) -> tuple[int, dict[str, Any] | None]:
+    """The answer's status, and the JSON object where there is one.
 
     Raises `Failure(reason)` where the server cannot be reached or has a problem of its own.
     """
@@ -197,7 +204,7 @@ def get_json(http: httpx2.Client, url: str, *, reason: str = "idp_unreachable") 
             f"{urlsplit(url).netloc} answered {answer.status} to {urlsplit(url).path}.",
             "Try again in a minute.",
         )
-    return answer.json_object() if answer.status == 200 else None
+    return answer.status, answer.json_object() if answer.status == 200 else None
 
 
 def _why(error: Exception) -> str:

@@ -52,12 +52,18 @@ class AuthorizationServer:
     issuer_alternatives: tuple[str, ...] = ()
     """Further values that the `iss` of a token may have; `{tenantid}` stands for its `tid` claim."""
     deviations: tuple[str, ...] = ()
-    """Where the preset lets the provider differ from the specifications, in words for logs and `status`."""
+    """Where the provider may differ from the specifications, in words for logs and `status`."""
+    defaults: bool = False
+    """It publishes no metadata: the endpoints are those of `oauth.defaults`."""
 
     @property
     def token_issuers(self) -> tuple[str, ...]:
         """Every value that `iss` of a token of this server may have."""
         return (self.issuer, *self.issuer_alternatives)
+
+
+class Unpublished(Failure):
+    """A server says of each place where its metadata may lie that nothing is there (404)."""
 
 
 def server_of(
@@ -79,6 +85,7 @@ def discover(
     Nothing is fetched where the preset or what is `written` says all.
     Raises `Failure`: `idp_unreachable` where no document could be had, `configuration_invalid`
     where there is one that must not be used (another issuer, no PKCE, an endpoint without https).
+    `Unpublished` is one with `idp_unreachable`.
     """
     now, name = time.time(), written.discovery_url or issuer
     if (document := preset.metadata(issuer) or written.metadata(issuer)) is not None:
@@ -173,7 +180,7 @@ def _check_pkce(issuer: str, methods: tuple[str, ...], preset: Preset, written: 
 
 def _fetch(issuer: str, places: Iterable[str], http: httpx2.Client) -> dict[str, Any]:
     seen: list[str] = []
-    trouble = False
+    trouble, absent = False, True
     for url in places:
         try:
             answer = send(http, "GET", url)
@@ -185,7 +192,8 @@ def _fetch(issuer: str, places: Iterable[str], http: httpx2.Client) -> dict[str,
         # A web page with status 200 is a site that answers every path, or a network that wants a login.
         seen.append(f"{url} ({answer.status if answer.status != 200 else 'no JSON'})")
         trouble = trouble or answer.status >= 500 or answer.status == 429
-    raise Failure(
+        absent = absent and answer.status == 404
+    raise (Unpublished if absent else Failure)(
         "idp_unreachable",
         f"{issuer} publishes no metadata that could be read; asked: {', '.join(seen)}.",
         "Try again in a minute."

@@ -73,6 +73,12 @@ def register(server: AuthorizationServer, http: httpx2.Client, redirect_uri: str
     except ConnectionFailed as error:
         raise error.failure() from None
     document = answer.json_object() or {}
+    if server.defaults and answer.status in (404, 405):
+        raise Failure(
+            "configuration_invalid",
+            f"{server.issuer} publishes nothing about signing in, and lets no program register at its /register.",
+            "Ask whoever runs it for a client id, and write it as `client_id`, without `issuer`, under [identity].",
+        )
     if answer.status not in (200, 201) or "error" in document:
         raise _refused(server, answer.status, document)
     return _read(server, document, asked)

@@ -8,7 +8,7 @@ import httpx2
 
 from acp_stdio.errors import Failure
 from acp_stdio.identity.well_known import resource_metadata
-from acp_stdio.oauth.http import get_json
+from acp_stdio.oauth.http import look_for_json
 from acp_stdio.oauth.presets import GENERIC, Preset
 from acp_stdio.oauth.words import plain
 from acp_stdio.settings import checks
@@ -47,11 +47,20 @@ def protected_resource(url: str, http: httpx2.Client, *, challenge: str | None =
     on the server's own origin, so that a server cannot send us anywhere else.
     Raises `Failure`: `upstream_unreachable`, or `wrong_audience` where the metadata is another's.
     """
+    return look_for_resource(url, http, challenge=challenge)[0]
+
+
+def look_for_resource(
+    url: str, http: httpx2.Client, *, challenge: str | None = None
+) -> tuple[ProtectedResource | None, bool]:
+    """As `protected_resource`; the second says whether each place answered that nothing is there (404)."""
+    absent = True
     for address in metadata_urls(url, challenge):
-        document = get_json(http, address, reason="upstream_unreachable")
+        status, document = look_for_json(http, address, reason="upstream_unreachable")
         if document is not None:
-            return parse_resource(document, url)
-    return None
+            return parse_resource(document, url), False
+        absent = absent and status == 404
+    return None, absent
 
 
 def metadata_urls(url: str, challenge: str | None = None) -> tuple[str, ...]:

@@ -8,9 +8,10 @@ import httpx2
 from acp_stdio.errors import Failure
 from acp_stdio.oauth.cache import PublicCache
 from acp_stdio.oauth.challenge import ask
+from acp_stdio.oauth.defaults import discover_own
 from acp_stdio.oauth.metadata import AuthorizationServer, discover
 from acp_stdio.oauth.presets import Preset
-from acp_stdio.oauth.resource import ProtectedResource, protected_resource
+from acp_stdio.oauth.resource import ProtectedResource, look_for_resource
 from acp_stdio.oauth.words import plain
 from acp_stdio.settings import checks
 from acp_stdio.settings.model import UpstreamSettings
@@ -30,6 +31,8 @@ class Described:
     """None: it publishes none."""
     challenged_scopes: tuple[str, ...] = ()
     """Of its 401, which counts for more than the metadata (MCP authorization, scope selection)."""
+    its_own: bool = False
+    """It refused us (401) and said nowhere who its authorization server is: as far as anybody can tell, itself."""
 
     @property
     def resource(self) -> str:
@@ -59,8 +62,9 @@ def describe(upstream: UpstreamSettings, http: httpx2.Client) -> Described:
     if upstream.transport == "stdio":
         return Described(upstream, None)  # the configuration says all that there is to say
     challenge = ask(upstream.url, http)
-    metadata = protected_resource(upstream.url, http, challenge=challenge.resource_metadata or None)
-    return Described(upstream, metadata, challenge.scopes)
+    metadata, absent = look_for_resource(upstream.url, http, challenge=challenge.resource_metadata or None)
+    its_own = challenge.refused and absent and not challenge.resource_metadata
+    return Described(upstream, metadata, challenge.scopes, its_own)
 
 
 def discover_from(
@@ -71,10 +75,11 @@ def discover_from(
     Raises `Failure`, of the last one's reason, with the ways out.
     """
     why = Failure("configuration_invalid", "its metadata names no authorization server.")
+    look = discover_own if described.its_own else discover
     for issuer in described.issuers:
         try:
             _check(issuer, described.upstream.url)
-            return discover(issuer, preset, http, cache)
+            return look(issuer, preset, http, cache)
         except Failure as failure:
             why = failure
     raise Failure(

@@ -162,11 +162,13 @@ def _taken(lock: FileLock) -> bool:
         ) from None
 
 
-def open_context(settings: Settings, *, may_prompt: bool) -> Context:
+def open_context(settings: Settings, *, may_prompt: bool, default_endpoints: bool = False) -> Context:
     """The real thing for the sign-in at hand; for an upstream's, see `sign_ins.settings_of`.
 
-    `may_prompt` allows the keyring to ask the person, which `run` never does.
+    `may_prompt` allows the keyring to ask the person, which `run` never does. `default_endpoints`: a sign-in is to
+    come at those of `oauth.defaults`; later the session says so.
     """
+    sessions = SessionFile(settings.session_dir)
 
     def vault() -> Vault:
         from acp_stdio.vault.open import open_vault
@@ -184,8 +186,12 @@ def open_context(settings: Settings, *, may_prompt: bool) -> Context:
         credential = functools.partial(
             credential_of, client_id, settings.identity, registrations=registrations, may_prompt=may_prompt
         )
-        return OAuthProvider(settings, issuer, client_id, credential)
+        return OAuthProvider(settings, issuer, client_id, credential, defaults=default_endpoints or known(issuer))
 
-    return Context(
-        settings, SessionFile(settings.session_dir), open_once, provider, place=here(), may_prompt=may_prompt
-    )
+    def known(issuer: str) -> bool:
+        session = None
+        with contextlib.suppress(Failure):
+            session = sessions.read()
+        return session is not None and session.issuer == issuer and session.default_endpoints
+
+    return Context(settings, sessions, open_once, provider, place=here(), may_prompt=may_prompt)

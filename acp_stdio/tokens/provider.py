@@ -13,6 +13,7 @@ from acp_stdio.oauth import endpoint
 from acp_stdio.oauth.asking import exchange_params, expected_audiences, purpose_scopes, token_request_params
 from acp_stdio.oauth.cache import PublicCache
 from acp_stdio.oauth.client import Credential
+from acp_stdio.oauth.defaults import discover_own
 from acp_stdio.oauth.endpoint import TokenError, TokenResponse
 from acp_stdio.oauth.http import open_client
 from acp_stdio.oauth.keys import signing_keys
@@ -42,14 +43,18 @@ class OAuthProvider:
         issuer: str,
         client_id: str,
         credential: Callable[[AuthorizationServer], Credential | None] = lambda _: None,
+        *,
+        defaults: bool = False,
     ) -> None:
-        """`credential`: what the client proves itself with at that server; asked for once, and late."""
+        """`credential`: what the client proves itself with at that server; asked for once, and late.
+        `defaults`: the sign-in was at the default endpoints of a server without metadata."""
         self._identity = settings.identity
         self._preset = preset_of(settings.identity)
         self._issuer = issuer
         self._client_id = client_id
         self._http = open_client(settings.network)
         self._cache = PublicCache(settings.cache_dir)
+        self._defaults = defaults
         self._known: AuthorizationServer | None = None
         self._find_credential = credential
         self._credential: Credential | None = None
@@ -57,10 +62,15 @@ class OAuthProvider:
     @property
     def _server(self) -> AuthorizationServer:
         if self._known is None:
-            server = server_of(self._identity, self._issuer, self._http, self._cache)
+            server = self._look()
             self._credential = self._find_credential(server)
             self._known = server
         return self._known
+
+    def _look(self) -> AuthorizationServer:
+        if self._defaults:
+            return discover_own(self._issuer, self._preset, self._http, self._cache)
+        return server_of(self._identity, self._issuer, self._http, self._cache)
 
     def close(self) -> None:
         """Closes its connections."""

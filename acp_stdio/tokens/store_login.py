@@ -122,6 +122,7 @@ def coming_session(
         client_id=client.client_id if client else ctx.settings.identity.client_id,
         client_source=client.source if client else "configured",
         deviations=at.deviations if at else (),
+        default_endpoints=at is not None and at.defaults,
         scopes=tuple(scopes),
         asked=tuple(asked),
         resources=dict(resources),

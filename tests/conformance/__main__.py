@@ -20,6 +20,8 @@ def verdicts(rows: list[Row]) -> Verdicts:
     for revision in suite.REVISIONS:
         if "client" in rows:
             found["client", revision] = client_leg.verdicts(revision)
+        if "backcompat" in rows:
+            found["backcompat", revision] = client_leg.verdicts(revision, suite.backcompat())
         if "crossed-server" in rows:
             found["crossed-server", revision] = server_leg.crossed(revision)
         if "crossed-client" in rows:

@@ -11,6 +11,7 @@ _LIST = "tests/conformance/expected_failures.toml"
 _TITLES: dict[Row, str] = {
     "server": "As a server: the suite's client reaches a server through `acp-stdio run`",
     "client": "As a client: a host reaches the suite's servers through `acp-stdio run`",
+    "backcompat": "As a client, before servers that have people sign in as in 2025-03-26",
     "crossed-server": "As a server, before one of the other era alone",
     "crossed-client": "As a client, for a host of the other era alone, without the sign-in",
 }

@@ -14,13 +14,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 Leg = Literal["client", "server"]
-Row = Literal["server", "client", "crossed-server", "crossed-client"]
-"""A leg; crossed: whoever is on the other side of us speaks the other era alone."""
+Row = Literal["server", "client", "backcompat", "crossed-server", "crossed-client"]
+"""A leg; crossed: whoever is on the other side of us speaks the other era alone. Backcompat: client scenarios of what
+a later revision removed, at the wire of this one."""
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 REVISIONS = ("2025-11-25", "2026-07-28")
-ROWS: tuple[Row, ...] = ("server", "client", "crossed-server", "crossed-client")
+ROWS: tuple[Row, ...] = ("server", "client", "backcompat", "crossed-server", "crossed-client")
+REMOVED_SINCE = "2025-03-26"
+"""The revision whose authorization knew no protected resource metadata."""
 PATIENCE = 300.0
 """Seconds for one run of the suite; a busy machine takes its time."""
 _PROGRAM = HERE / "node_modules" / "@modelcontextprotocol" / "conformance" / "dist" / "index.js"
@@ -102,6 +105,15 @@ def requirements(leg: Leg, revision: str) -> Requirements:
                 unscored.append(name)
     assert required, f"the suite lists nothing for {leg} {revision}"
     return Requirements(tuple(required), tuple(unscored))
+
+
+@cache
+def backcompat() -> Requirements:
+    """The client scenarios that the suite has of `REMOVED_SINCE` alone."""
+    lines = run("list", "--client", "--spec-version", REMOVED_SINCE).stdout.splitlines()
+    found = [line.split()[1] for line in lines if line.strip().startswith(f"- auth/{REMOVED_SINCE}-")]
+    assert found, f"the suite lists nothing of {REMOVED_SINCE}"
+    return Requirements(tuple(found), ())
 
 
 def read(folder: Path, wanted: Requirements, leg: Leg) -> dict[str, Verdict]:

@@ -45,11 +45,15 @@ class Discoverable(ScriptedIdp):
     documents: bool = False
     id_tokens: bool = True
     pkce: bool = True
+    says_iss: bool = True
+    """RFC 9207: the redirect says who answers."""
     authorization_servers: list[str] | None = None
     """What the resource names; None: this very server."""
     clients: dict[str, KnownClient] = field(default_factory=dict[str, KnownClient])
     registered: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     """Every registration request, oldest first."""
+    broken: dict[str, int] = field(default_factory=dict[str, int])
+    """Paths, and the statuses that they answer with whatever is there."""
     more: list[str] = field(default_factory=list[str])
     """Paths of further MCP servers."""
 
@@ -75,6 +79,7 @@ class Discoverable(ScriptedIdp):
         }
         missing = [] if self.id_tokens else ["jwks_uri", "id_token_signing_alg_values_supported"]
         missing += [] if self.pkce else ["code_challenge_methods_supported"]
+        missing += [] if self.says_iss else ["authorization_response_iss_parameter_supported"]
         return {name: value for name, value in document.items() if value is not None and name not in missing}
 
     def resource_metadata(self, path: str) -> dict[str, Any] | None:
@@ -168,6 +173,8 @@ class _Handler(ServerHandler):
         idp = self.server.idp
         assert isinstance(idp, Discoverable)
         path = urlsplit(self.path).path
+        if path in idp.broken:
+            return self._say(idp.broken[path], {})
         if path == "/mcp":
             return self._say(401, {}, [("WWW-Authenticate", idp.challenge())])
         if path in idp.more:

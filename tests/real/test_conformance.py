@@ -36,6 +36,12 @@ def test_a_server_finds_in_us_the_client_that_its_revision_requires(revision: st
 
 
 @pytest.mark.parametrize("revision", suite.REVISIONS)
+def test_a_server_with_the_authorization_of_2025_03_26_finds_in_us_its_client(revision: str) -> None:
+    verdicts = client_leg.verdicts(revision, suite.backcompat())
+    assert suite.surprises(verdicts, suite.expected_failures("backcompat", revision)) == []
+
+
+@pytest.mark.parametrize("revision", suite.REVISIONS)
 def test_a_host_finds_all_that_can_be_carried_at_a_server_of_the_other_era_alone(revision: str) -> None:
     verdicts = server_leg.crossed(revision)
     assert suite.surprises(verdicts, suite.expected_failures("crossed-server", revision)) == []

@@ -94,18 +94,18 @@ def asked(server: Server, **statuses: int) -> Challenge:
 
 
 def test_a_server_that_refuses_at_once_is_asked_once_with_the_headers_of_its_era(server: Server) -> None:
-    assert asked(server, server_discover=401) == Challenge("", ("files",))
+    assert asked(server, server_discover=401) == Challenge("", ("files",), refused=True)
     assert server.seen == [("server/discover", "server/discover")]
 
 
 @pytest.mark.parametrize("status", [400, 404, 405])
 def test_a_server_of_the_legacy_era_is_asked_for_a_session(server: Server, status: int) -> None:
-    assert asked(server, server_discover=status, initialize=401) == Challenge("", ("files",))
+    assert asked(server, server_discover=status, initialize=401) == Challenge("", ("files",), refused=True)
     assert server.seen == [("server/discover", "server/discover"), ("initialize", None)]
 
 
 def test_a_server_of_the_oldest_transport_is_asked_for_its_stream(server: Server) -> None:
-    assert asked(server, server_discover=405, initialize=405, GET=401) == Challenge("", ("files",))
+    assert asked(server, server_discover=405, initialize=405, GET=401) == Challenge("", ("files",), refused=True)
     assert [method for method, _ in server.seen] == ["server/discover", "initialize", "GET"]
 
 
