@@ -109,7 +109,7 @@ def purge(settings: Settings, out: Output) -> None:
     from acp_stdio.tokens.logout import revoked_sign_ins
 
     if mine := revoked_sign_ins(settings):
-        logout.sign_out(mine, logout.REVOKED, out, may_prompt=False)
+        logout.sign_out(mine, "", out, revoked=True)
 
 
 def introduce(settings: Settings, upstream: UpstreamSettings, *, config: str | None, targets: Collection[str]) -> int:

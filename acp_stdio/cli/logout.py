@@ -51,8 +51,7 @@ def run(args: argparse.Namespace) -> int:
     if not sign_ins:
         out.result("Nobody who was signed in is revoked.", {"profiles": []})
         return EXIT_OK
-    # Nobody may be there to be asked where the administrator's word is carried out.
-    done = sign_out(sign_ins, str(args.reason) or REVOKED * bool(args.revoked), out, may_prompt=not args.revoked)
+    done = sign_out(sign_ins, str(args.reason), out, revoked=args.revoked)
     told = [(mine, report) for mine, report in done if _anything(report)] or done[:1]
     texts = [_words(_name(mine) if len(told) > 1 or args.all_profiles else "", report) for mine, report in told]
     out.result("\n".join(texts), {"profiles": [_json(mine, report) for mine, report in told]})
@@ -63,21 +62,26 @@ def run(args: argparse.Namespace) -> int:
 
 
 def sign_out(
-    sign_ins: list[Settings], reason: str, out: Output, *, may_prompt: bool
+    sign_ins: list[Settings], reason: str, out: Output, *, revoked: bool
 ) -> list[tuple[Settings, LogoutReport]]:
-    """Ends these sign-ins and leaves a receipt of each in the trail. Raises `Failure` where nothing was done."""
+    """Ends these sign-ins and leaves a receipt of each in the trail. Raises `Failure` where nothing was done.
+
+    `revoked`: the administrator's word is carried out; nobody may be there to be asked.
+    """
     from acp_stdio.tokens.context import open_context
     from acp_stdio.tokens.logout import sign_out_all
 
     holders = {each.profile: {pid for pid, its in _holders(each).items() if "held" in its} for each in sign_ins}
-    reports = sign_out_all([open_context(each, may_prompt=may_prompt) for each in sign_ins])
+    reports = sign_out_all(
+        [open_context(each, may_prompt=not revoked) for each in sign_ins], "withdrawn" if revoked else "logout"
+    )
     for number, mine in enumerate(sign_ins):  # what processes hold is told with the first sign-in of their profile
         if its := holders.pop(mine.profile, None):
             reports[number] = _with_what_they_held(reports[number], mine, its)
     done = list(zip(sign_ins, reports, strict=True))
     for mine, report in done:
         if report.was_signed_in:
-            record_event(mine, "logout", report.account, reason, out, _receipt(mine, report))
+            record_event(mine, "logout", report.account, reason or REVOKED * revoked, out, _receipt(mine, report))
     return done
 
 

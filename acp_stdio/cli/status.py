@@ -25,7 +25,7 @@ from acp_stdio.errors import EXIT_OK, EXIT_SIGN_IN_REQUIRED, Failure
 from acp_stdio.identity.model import Session
 from acp_stdio.identity.scopes import narrower, wider
 from acp_stdio.settings.model import Settings, UpstreamSettings
-from acp_stdio.tokens.endings import signed_out, too_old
+from acp_stdio.tokens.endings import signed_out, too_old, unless_withdrawn
 from acp_stdio.tokens.session_file import SessionFile
 from acp_stdio.tokens.sign_ins import by_sign_in, serves
 from acp_stdio.vault.lock import FileLock
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     failures: list[Failure] = []
     checks = _check(settings, failures) if args.check else {}
     now = time.time()
-    sign_ins = [(each, SessionFile(each.session_dir).read()) for each in by_sign_in(settings)]
+    sign_ins = [(each, _session(each)) for each in by_sign_in(settings)]
     facts = [_facts(each, session, checks, now) for each, session in sign_ins]
     next_step = next((each["next"] for each in facts if each["next"] != NOTHING), NOTHING)
     processes = list(live_processes(settings.state_dir))
@@ -78,6 +78,11 @@ def run(args: argparse.Namespace) -> int:
     if not all(session is not None and session.signed_in for each, session in sign_ins if each.needs_sign_in):
         return EXIT_SIGN_IN_REQUIRED
     return failures[0].meaning.exit_code if failures else EXIT_OK
+
+
+def _session(settings: Settings) -> Session | None:
+    """As it counts: of somebody whom the administrator has revoked it is over."""
+    return unless_withdrawn(SessionFile(settings.session_dir).read(), settings.revoked.__contains__)
 
 
 def _delivery(settings: Settings) -> dict[str, Any] | None:
@@ -104,7 +109,7 @@ def _check(settings: Settings, failures: list[Failure]) -> dict[str, dict[str, A
 
     found: dict[str, dict[str, Any]] = {}
     for mine in by_sign_in(settings):
-        session = SessionFile(mine.session_dir).read()
+        session = _session(mine)
         if session is None or not session.signed_in:
             continue
         context = open_context(mine, may_prompt=False)
@@ -206,7 +211,7 @@ def _words(settings: Settings, session: Session | None, data: dict[str, Any], no
     rows = [
         ("account", account_words(account) if account else "nobody"),
         ("signed in", f"since {local(known.obtained_at)}" if known.signed_in else "no"),
-        ("ended", f"{ago(known.ended_at, now)} ({known.ended_because})" if known.ended_at else ""),
+        ("ended", f"{ago(known.ended_at, now)} ({known.ended_because})" if known.ended_at else known.ended_because),
         ("issuer", str(data["issuer"])),
         ("client", f"{data['client_id']} ({data['client_source']})" if data["client_source"] else ""),
         ("deviates", "; ".join(known.deviations) if known.signed_in else ""),

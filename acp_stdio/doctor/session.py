@@ -8,7 +8,7 @@ from acp_stdio.doctor.finding import Finding, failed, ok, problem, warning
 from acp_stdio.identity.model import Session
 from acp_stdio.settings.model import Settings
 from acp_stdio.tokens.context import open_context
-from acp_stdio.tokens.endings import elsewhere, is_ours, signed_out, too_old
+from acp_stdio.tokens.endings import elsewhere, is_ours, signed_out, too_old, unless_withdrawn
 from acp_stdio.tokens.session_file import SessionFile
 from acp_stdio.tokens.sign_ins import serves
 from acp_stdio.vault.lock import FileLock
@@ -18,7 +18,7 @@ _AGAIN = "Run `acp-stdio login --force`."
 
 def probe(case: Case) -> Finding:
     """Reads what all processes share. Raises `Failure` where it cannot be read."""
-    session = SessionFile(case.settings.session_dir).read()
+    session = unless_withdrawn(SessionFile(case.settings.session_dir).read(), case.settings.revoked.__contains__)
     if session is None or not session.signed_in:
         return failed(signed_out(session), **_facts(session))
     if doubt := _doubt(session, case.settings):

@@ -104,7 +104,8 @@ class Session:
     """Seconds that the last access token was issued for; `confirmed_at` plus this: no token lives longer."""
     ended_at: float = 0.0
     ended_because: str = ""
-    """Why `signed_in` is false: `logout`, `revoked` (the IdP said invalid_grant), `interrupted` (answer lost),
+    """Why `signed_in` is false: `logout`, `withdrawn` (the administrator has revoked the person), `revoked` (the IdP
+    said invalid_grant), `interrupted` (answer lost),
     `forgotten` (the IdP does not know the client any more that had registered itself); of one that was held:
     `outlived` (its access token is over), `refused` (the server did not take that)."""
 

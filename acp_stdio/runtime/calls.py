@@ -202,6 +202,8 @@ class Calls:
         each = (("X-Request-Id", request_id), ("traceparent", intent.record["trace"] if intent else _trace()))
         if self._statements is not None:
             each += (self._statement(call, token, request_id),)
+        if intent and call.turned_away:  # of a call that is sent again, the outcome names the token that it has now
+            intent.record["token"] = token_summary(token.claims)
         block = self._heads.block(call.headers, each)
         return self._connector.request(token, call.method, self._target, block, call.body, call.answer)
 

@@ -1,4 +1,4 @@
-"""After a logout: has the provider revoke the tokens that only this process holds."""
+"""After a logout or another sign-in: has the provider revoke the tokens that only this process held."""
 
 import subprocess
 import threading
@@ -15,8 +15,8 @@ BOUND: Final = 30.0
 _GRAVITY: Final[list[Revoked]] = ["revoked", "unsupported", "failed"]
 
 
-def give_back_all(held: Held, under: LoginRequest, told: Callable[[Revoked], None]) -> None:
-    """Starts it; `told` hears, on a thread of its own, what became of the token that fared worst.
+def give_back_all(held: Held, under: LoginRequest, told: Callable[[Revoked], None] | None) -> None:
+    """Starts it; `told`, where there is one, hears, on a thread of its own, what became of the token that fared worst.
 
     `under`: the options under which we run.
     """
@@ -27,7 +27,9 @@ def give_back_all(held: Held, under: LoginRequest, told: Callable[[Revoked], Non
     ]
 
     def work() -> None:
-        told(max((_revoked(each) for each in asked), key=_GRAVITY.index))
+        outcome: Revoked = max((_revoked(each) for each in asked), key=_GRAVITY.index)
+        if told is not None:
+            told(outcome)
 
     threading.Thread(target=work, name="giving-back", daemon=True).start()
 

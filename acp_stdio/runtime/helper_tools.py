@@ -20,7 +20,8 @@ from acp_stdio.runtime.demands import Demands
 from acp_stdio.runtime.helper_process import LEGACY, MODERN
 from acp_stdio.runtime.holding import Holding
 from acp_stdio.runtime.login_process import LoginProcess
-from acp_stdio.tokens.endings import signed_out
+from acp_stdio.settings.revocations import revoked_failure
+from acp_stdio.tokens.endings import signed_out, unless_withdrawn
 from acp_stdio.tokens.handover import LoginRequest
 from acp_stdio.tokens.sign_ins import Sessions
 from acp_stdio.vault.lock import FileLock
@@ -52,11 +53,14 @@ class HelperTools:
         identity_dir: Path,
         login: Callable[[Sequence[str]], LoginRequest],
         notice: Callable[[], str] = lambda: "",
+        is_revoked: Callable[[str], bool] = lambda _: False,
     ) -> None:
         """`sessions`: `holdings`, one for each upstream, seen as one.
         `identity_dir`: `Settings.identity_dir` of the upstreams' identity, where its sign-ins take turns.
         `login`: asks for a sign-in for some upstreams under the options under which we run.
-        `notice`: what people should know about the server's tools."""
+        `notice`: what people should know about the server's tools.
+        `is_revoked`: whether the administrator has revoked the person with that user key; may raise `Failure`."""
+        self._is_revoked = is_revoked
         self._notice = notice
         self._sessions = sessions
         self._holdings = holdings
@@ -79,9 +83,11 @@ class HelperTools:
             return f"{self._identity_dir} cannot be used: {e.strerror}. Run `acp-stdio doctor`.", True
 
     def _status(self) -> str:
-        session = self._sessions.current()
+        session = unless_withdrawn(self._sessions.current(), self._is_revoked)
         if session is None or not session.signed_in or session.account is None:
             why = signed_out(session)
+            if session is not None and session.ended_because == "withdrawn":
+                return f"{why.message} {why.advice}"
             return f"{why.message} To sign in, approve the tool `{LOGIN_TOOL}`, or run `acp-stdio login` in a terminal."
         since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(session.obtained_at))
         confirmed = max(0, round(time.time() - session.confirmed_at))
@@ -95,6 +101,8 @@ class HelperTools:
         before = self._sessions.current()
         wanted: dict[str, StepUp] = {}
         if before is not None and before.signed_in and before.account is not None:
+            if self._is_revoked(before.account.key):
+                raise revoked_failure()
             wanted = self._demands.of({each.upstream: each.current() for each in self._holdings})
             if not wanted:
                 return f"Already signed in as {before.account.label}. Ask again.", False

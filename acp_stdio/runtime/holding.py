@@ -13,7 +13,7 @@ from typing import Final
 
 from acp_stdio.identity.model import AccessToken, Held, Session
 from acp_stdio.runtime.elapsed import elapsed
-from acp_stdio.tokens.endings import Ending, ended
+from acp_stdio.tokens.endings import Ending, ended, ended_here
 from acp_stdio.tokens.freshness import confirmed, is_usable, skew
 from acp_stdio.tokens.sign_ins import Sessions
 
@@ -35,10 +35,12 @@ class Holding:
         upstream: str,
         shared: Sessions,
         recheck_identity: float,
-        give_back: Callable[[Held], None] = lambda _: None,
+        give_back: Callable[[Held, bool], None] = lambda _, __: None,
         tell: Callable[[bool], None] = lambda _: None,
     ) -> None:
-        """`give_back` is called with what was held when somebody signed out; `tell` with whether anything is held."""
+        """`give_back` is called with what is not used any more although the provider would still have it used, and
+        with whether it is to be told what became of it: a logout waits for that. `tell` hears whether anything is held.
+        """
         self.upstream: Final = upstream
         self._shared = shared
         self._give_back = give_back
@@ -59,10 +61,11 @@ class Holding:
             return shared
         if (shared.generation if shared else None) != self._beside:  # a logout, or a sign-in that is stored
             before, self._held, self._over = self._held, None, None
-            if before is not None and shared is not None and shared.ended_because == "logout":
-                self._give_back(before)
-            elif before is not None:
-                self._tell(False)
+            if before is not None:
+                told = ended_here(shared)
+                self._give_back(before, told)
+                if not told:
+                    self._tell(False)
             return shared
         if self._held is not None and not self._serves(self._held):
             self._end("outlived")
@@ -80,6 +83,8 @@ class Holding:
         asked for."""
         if self.upstream not in held.tokens:
             return
+        if self._held is not None:
+            self._give_back(self._held, False)
         mine = -next(_NUMBERS)  # no file has a generation below 0: no other process's token or session is taken for it
         tokens = {self.upstream: replace(held.tokens[self.upstream], generation=mine)}
         self._held, self._over, self._beside = Held(replace(held.session, generation=mine), tokens), None, beside
@@ -105,6 +110,12 @@ class Holding:
         held = self._held
         if held is not None and held.tokens.get(token.upstream) == token:
             self._end("refused")
+
+    def withdraw(self) -> None:
+        """The administrator has revoked the person."""
+        if self._held is not None:
+            self._give_back(self._held, False)
+            self._end("withdrawn")
 
     def _serves(self, held: Held) -> bool:
         now = self._now(held)

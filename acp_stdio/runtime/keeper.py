@@ -12,7 +12,7 @@ from acp_stdio.runtime.elapsed import WallClock
 from acp_stdio.runtime.helper_process import HelperProcess
 from acp_stdio.runtime.holding import Holding, is_held
 from acp_stdio.settings.revocations import revoked_failure
-from acp_stdio.tokens.endings import SIGN_IN_HERE, signed_out
+from acp_stdio.tokens.endings import SIGN_IN_HERE, ended_here, signed_out
 from acp_stdio.tokens.freshness import confirmed, is_usable, should_renew
 from acp_stdio.tokens.messages import Request, fingerprint
 
@@ -72,6 +72,7 @@ class Keeper:
             raise signed_out(session)
         if session.account is not None and self._is_revoked(session.account.key):
             self._token = None
+            self._holding.withdraw()
             raise revoked_failure()
         if self._holding.held is not None:
             return self._held_token()
@@ -93,8 +94,7 @@ class Keeper:
     def let_go(self, session: Session | None) -> None:
         """Forgets the token; where the person signed out, the provider is told to end it too (RFC 7009)."""
         token, self._token = self._token, None
-        signed_out_here = session is not None and session.ended_because == "logout"
-        if token is not None and signed_out_here and token.claims.get("format") != "id_token":
+        if token is not None and ended_here(session) and token.claims.get("format") != "id_token":
             HelperProcess(replace(self._request(None), revoke=token.value))
 
     def _held_token(self) -> AccessToken:

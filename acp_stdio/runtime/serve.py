@@ -112,7 +112,7 @@ def serve(
 
         shell = Shell(
             front,
-            Parts(trail, helper_tools(settings, askable or holdings, demands, login, notice), live),
+            Parts(trail, helper_tools(settings, askable or holdings, demands, login, notice, revoked), live),
             lambda line, closed: Host(stdin, stdout, line, closed, played.leftover),
             played.parent,
         )
@@ -180,7 +180,7 @@ def _holding(settings: Settings, served: Served, login: LoginRequest, live: Live
         name,
         served.sign_in,
         settings.of(served.upstream).identity.recheck_identity,
-        lambda held: give_back_all(held, login, tell),
+        lambda held, told: give_back_all(held, login, tell if told else None),
         lambda holds: tell("held" if holds else ""),
     )
 

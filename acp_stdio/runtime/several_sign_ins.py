@@ -81,9 +81,10 @@ def helper_tools(
     demands: Demands,
     login: Callable[[Sequence[str]], LoginRequest],
     notice: Callable[[Sequence[str]], str],
+    is_revoked: Callable[[str], bool],
 ) -> HelperTools | SeveralHelperTools:
     """Our tools for these upstreams. `login`: asks for a sign-in for some of them; `notice`: what people should
-    know about the tools of some."""
+    know about the tools of some; `is_revoked`: see `HelperTools`."""
     sign_ins: list[Named] = []
     upstreams: list[Named] = []
 
@@ -91,7 +92,7 @@ def helper_tools(
         names = [each.upstream for each in its]
         sessions = AllOf([Granted(each, mine.upstreams[each.upstream]) for each in its])
         about = functools.partial(notice, names)
-        return ", ".join(names), HelperTools(sessions, its, demands, mine.identity_dir, login, about)
+        return ", ".join(names), HelperTools(sessions, its, demands, mine.identity_dir, login, about, is_revoked)
 
     for mine in settings.by_identity():
         its = [each for each in holdings if each.upstream in mine.upstreams]

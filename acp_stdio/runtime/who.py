@@ -10,6 +10,7 @@ from acp_stdio.audit.trail import Trail
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import Session
 from acp_stdio.runtime.keeper import Keeper
+from acp_stdio.tokens.endings import ended_here
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +51,8 @@ class Who:
             return None
 
     def logged_out(self) -> bool:
-        """Whether the person signed out, rather than being signed out by the provider."""
-        session = self.session()
-        return session is not None and not session.signed_in and session.ended_because == "logout"
+        """See `endings.ended_here`."""
+        return ended_here(self.session())
 
     def refresh_failed(self, trail: Trail, failure: Failure) -> None:
         """Puts a renewal that failed into the trail: whose it was, and why."""

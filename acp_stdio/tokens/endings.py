@@ -1,12 +1,13 @@
 """Why somebody is not signed in, in words, and how a session ends without a logout."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, Literal
 
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import Grant, Session
 
-Ending = Literal["logout", "revoked", "interrupted", "forgotten", "outlived", "refused"]
+Ending = Literal["logout", "withdrawn", "revoked", "interrupted", "forgotten", "outlived", "refused"]
 
 SIGN_IN: Final = "Run `acp-stdio login`, then ask again."
 SIGN_IN_HERE: Final = "Approve the tool `acp_login` again, then repeat this."
@@ -14,6 +15,7 @@ SIGN_IN_HERE: Final = "Approve the tool `acp_login` again, then repeat this."
 
 _WORDS: Final[dict[str, str]] = {
     "logout": "You signed out.",
+    "withdrawn": "Your administrator signed you out: your access on this computer was withdrawn.",
     "revoked": (
         "Your identity provider ended your sign-in: it has expired there, or was withdrawn, "
         "or your account was disabled."
@@ -35,7 +37,26 @@ _WORDS: Final[dict[str, str]] = {
         "to get another one with."
     ),
 }
-_HELD: Final = ("outlived", "refused")
+_ADVICE: Final[dict[str, str]] = {
+    "withdrawn": "If that is a mistake, ask whoever administers it, then run `acp-stdio login`.",
+    "outlived": SIGN_IN_HERE,
+    "refused": SIGN_IN_HERE,
+}
+
+
+def ended_here(session: Session | None) -> bool:
+    """Whether it was ended on this computer, by the person or by the administrator, rather than at the provider."""
+    return session is not None and session.ended_because in ("logout", "withdrawn")
+
+
+def unless_withdrawn(session: Session | None, is_revoked: Callable[[str], bool]) -> Session | None:
+    """`session` as it counts: over where the administrator has revoked the person, also before it is purged.
+
+    `is_revoked`: of a user key. Raises what that raises.
+    """
+    if session is None or not session.signed_in or session.account is None or not is_revoked(session.account.key):
+        return session
+    return ended(session, "withdrawn", session.ended_at)
 
 
 def is_ours(grant: Grant, place: str) -> bool:
@@ -64,7 +85,7 @@ def signed_out(session: Session | None) -> Failure:
     if session is None:
         return Failure("login_required", "You have not signed in yet.", SIGN_IN)
     words = _WORDS.get(session.ended_because, "You are signed out.")
-    return Failure("login_required", words, SIGN_IN_HERE if session.ended_because in _HELD else SIGN_IN)
+    return Failure("login_required", words, _ADVICE.get(session.ended_because, SIGN_IN))
 
 
 def next_generation(known: int, now: float) -> int:

@@ -11,7 +11,7 @@ from acp_stdio.identity.model import Account, Grant, Session
 from acp_stdio.secrets import Secret
 from acp_stdio.settings.model import Settings
 from acp_stdio.tokens.context import Context
-from acp_stdio.tokens.endings import ended, next_generation
+from acp_stdio.tokens.endings import Ending, ended, ended_here, next_generation
 from acp_stdio.tokens.session_file import SessionFile
 from acp_stdio.tokens.sign_ins import everything
 
@@ -49,9 +49,9 @@ def sign_out(ctx: Context) -> LogoutReport:
     return report
 
 
-def sign_out_all(sign_ins: Sequence[Context]) -> list[LogoutReport]:
+def sign_out_all(sign_ins: Sequence[Context], because: Ending = "logout") -> list[LogoutReport]:
     """Ends several: first no call leaves for any of them, then each is revoked and deleted. See `sign_out`."""
-    tombstones = [_tombstone(ctx) for ctx in sign_ins]
+    tombstones = [_tombstone(ctx, because) for ctx in sign_ins]
     return [_finish(ctx, *tombstone) for ctx, tombstone in zip(sign_ins, tombstones, strict=True)]
 
 
@@ -72,7 +72,7 @@ def revoked_sign_ins(settings: Settings) -> list[Settings]:
 def end_access_token(ctx: Context, token: Secret) -> None:
     """Has the provider end an access token (RFC 7009) that a process held when the person signed out. Best effort."""
     session = ctx.session.read()
-    if session is None or session.ended_because != "logout":
+    if session is None or not ended_here(session):
         return
     with contextlib.closing(ctx.provider(session.issuer, session.client_id)) as provider:
         provider.prepare()
@@ -117,7 +117,7 @@ def _finish(ctx: Context, before: Session | None, after: Session, owners: list[t
     )
 
 
-def _tombstone(ctx: Context) -> tuple[Session | None, Session, list[tuple[str, str]]]:
+def _tombstone(ctx: Context, because: Ending) -> tuple[Session | None, Session, list[tuple[str, str]]]:
     """The session as it was, None where there was none or a damaged one; as it is now; whose grants to end."""
     identity = ctx.settings.identity
     with ctx.session.lock():
@@ -130,12 +130,12 @@ def _tombstone(ctx: Context) -> tuple[Session | None, Session, list[tuple[str, s
         configured = [(identity.issuer, identity.client_id)] if identity.issuer else []
         owners = list(dict.fromkeys(found)) or configured
         now, known = ctx.clock(), ctx.session.known_generation()
-        if before is not None and before.ended_because == "logout" and before.generation == known:
+        if before is not None and ended_here(before) and before.generation == known:
             again = replace(before, generation=known + 1)  # a process may hold a sign-in that is stored nowhere
             ctx.session.write(again)
             return before, again, owners
         session = before or Session(generation=0, signed_in=False, account=None)
-        after = replace(ended(session, "logout", now), generation=next_generation(known, now))
+        after = replace(ended(session, because, now), generation=next_generation(known, now))
         ctx.session.write(after)
         ctx.session.forget_next()
     return before, after, owners

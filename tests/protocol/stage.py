@@ -19,7 +19,7 @@ from acp_stdio.audit.trail import Trail
 from acp_stdio.catalogue.file import CatalogueFile
 from acp_stdio.downstream.stdio import Host
 from acp_stdio.errors import Failure
-from acp_stdio.identity.model import AccessToken, Account, Session
+from acp_stdio.identity.model import AccessToken, Account, Held, Session
 from acp_stdio.relay.relay import Relay
 from acp_stdio.runtime import keeper as keeper_module
 from acp_stdio.runtime.demands import Demands
@@ -159,6 +159,7 @@ class Stage:
         self.helpers: list[ScriptedHelper] = []
         self.trail = Trail(self.trail_dir)
         self.ended_with = ""
+        self.given_back: list[Held] = []
         self._last = 0
         self._lines: list[bytes] = []
         monkeypatch.setattr(keeper_module, "HelperProcess", self._start_helper)
@@ -186,7 +187,7 @@ class Stage:
             "finance", {}, signed_in=True, mint=lambda: os.urandom(16).hex(), sieve=gate.sieve, notice=gate.notice
         )
         self.demands = Demands()
-        self.holding = Holding("finance", self.session_file, RECHECK)
+        self.holding = Holding("finance", self.session_file, RECHECK, lambda held, _: self.given_back.append(held))
         keeper = Keeper(
             "finance",
             lambda rejected: Request(None, "default", (), "finance", rejected),
@@ -218,6 +219,7 @@ class Stage:
                 self.demands,
                 self.folder,
                 lambda names: LoginRequest(None, "default", tuple(names)),
+                is_revoked=Revocations().names,
             ),
             LiveFile(self.folder, "finance"),
         )

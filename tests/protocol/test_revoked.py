@@ -7,9 +7,11 @@ from pathlib import Path
 import anyio
 import pytest
 
+from acp_stdio.identity.model import Held
+from acp_stdio.runtime import helper_tools
 from acp_stdio.settings import managed
 from tests.kit.host import reason_of, text_of
-from tests.protocol.stage import Stage
+from tests.protocol.stage import META, Stage
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="watches POSIX pipes on the event loop")
 
@@ -70,6 +72,49 @@ def test_a_revoked_person_is_refused_from_the_next_call_on_until_the_word_is_tak
         await stage.until(lambda: len(stage.helpers) == 2)
         stage.give(stage.token())
         await stage.until(lambda: len(stage.connector.sent) == 2)
+
+    play(stage, act)
+
+
+def test_our_own_tools_tell_a_revoked_person_who_signed_them_out_and_open_no_page(
+    stage: Stage, administrator: Administrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(helper_tools, "LoginProcess", None)  # it is not to be started
+
+    async def tool(name: str) -> str:
+        stage.write({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name, "_meta": META}})
+        return text_of(await stage.read())
+
+    async def act() -> None:
+        assert (await tool("acp_status")).startswith("Signed in as alice@example.com")
+        administrator.writes('revoked = ["alice"]\n')
+        assert (await tool("acp_status")).startswith("Your administrator signed you out: ")
+        assert (await tool("acp_login")).startswith("Your administrator has withdrawn your access on this computer.")
+
+    play(stage, act)
+
+
+def test_a_revoked_persons_sign_in_that_only_this_process_holds_ends_for_good(
+    stage: Stage, administrator: Administrator
+) -> None:
+    stage.sign_out()
+
+    async def act() -> None:
+        stage.holding.hold(Held(stage.session, {"finance": stage.token()}), stage.holding.shared_generation())
+        stage.call()
+        await stage.until(lambda: len(stage.connector.sent) == 1)
+        stage.connector.sent[0].answer("42")
+        assert text_of(await stage.read()) == "42"
+        administrator.writes('revoked = ["alice"]\n')
+        stage.call()
+        assert reason_of(await stage.read()) == "denied"
+        assert [list(each.tokens) for each in stage.given_back] == [["finance"]]
+
+        administrator.writes("")
+        stage.call()
+        refused = await stage.read()
+        assert text_of(refused).startswith("Nothing was sent. Your administrator signed you out: ")
+        assert len(stage.connector.sent) == 1
 
     play(stage, act)
 

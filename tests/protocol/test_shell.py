@@ -12,7 +12,7 @@ import pytest
 
 from acp_stdio.errors import Failure
 from tests.kit.host import reason_of, text_of
-from tests.protocol.stage import Stage
+from tests.protocol.stage import CLAIMS, Stage, read_trail
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="watches POSIX pipes on the event loop")
 
@@ -173,7 +173,7 @@ def test_many_calls_that_wait_share_one_helper(stage: Stage) -> None:
     assert len(stage.helpers) == 1
 
 
-def test_a_401_asks_for_a_newer_token_and_the_call_goes_again_once(stage: Stage) -> None:
+def test_a_401_asks_for_a_newer_token_and_the_call_goes_again_once_and_the_trail_names_both(stage: Stage) -> None:
     async def act() -> None:
         stage.give(stage.token())
         stage.call()
@@ -182,7 +182,7 @@ def test_a_401_asks_for_a_newer_token_and_the_call_goes_again_once(stage: Stage)
         await stage.until(lambda: len(stage.helpers) == 2)
         assert stage.helpers[1].request is not None
         assert stage.helpers[1].request.rejected
-        stage.give(stage.token())
+        stage.give(stage.token(claims={**CLAIMS, "jti": "J2"}))
         await stage.until(lambda: len(stage.connector.sent) == 2)
         first, second = stage.connector.sent
         assert (first.headers["Authorization"], second.headers["Authorization"]) == ("Bearer token-1", "Bearer token-2")
@@ -193,6 +193,7 @@ def test_a_401_asks_for_a_newer_token_and_the_call_goes_again_once(stage: Stage)
     play(stage, act)
     assert len(stage.helpers) == 2
     assert stage.records() == [("call.intent", ""), ("call.outcome", "denied")]
+    assert [record["token"]["jti"] for record in read_trail(stage.trail_dir)] == ["J1", "J2"]
 
 
 def test_a_401_without_a_newer_token_says_that_the_call_was_sent_and_not_carried_out(stage: Stage) -> None:

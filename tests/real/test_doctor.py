@@ -101,6 +101,20 @@ def test_before_the_first_sign_in_that_is_the_step(machine: Machine) -> None:
     assert found["grant"]["message"] == "not checked: session has a problem"
 
 
+def test_a_file_store_is_named_by_status_and_doctor_every_time(machine: Machine) -> None:
+    def named() -> bool:
+        status, doctor = machine.run("status").stdout, machine.run("doctor").stdout
+        in_status = "the encrypted file store that the configuration names" in status
+        return in_status and "chosen in the configuration in place of the OS keyring" in doctor
+
+    assert named(), "before anything is in it"
+    machine.run("login")
+    assert named()
+    assert machine.json("status")["storage"] == examined(machine)["keyring"]["details"]["backend"] == "file"
+    machine.run("logout")
+    assert named(), "after all of it is gone"
+
+
 def test_a_sign_in_whose_record_is_gone_is_noticed(machine: Machine) -> None:
     machine.run("login")
     for record in (machine.state / "vault").iterdir():

@@ -4,7 +4,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from acp_stdio.errors import EXIT_DENIED
+from acp_stdio.errors import EXIT_DENIED, EXIT_SIGN_IN_REQUIRED
 from tests.kit.host import reason_of, text_of
 from tests.kit.scene import Scene, eventually
 from tests.kit.signing_in import ROOT
@@ -59,12 +59,16 @@ def test_a_revoked_person_is_purged_at_the_next_start_and_cannot_sign_in_again(s
     with scene.host(shaken=False) as host:
         host.shake_hands()
         assert reason_of(host.call("whoami")) in ("denied", "login_required")
-        eventually(lambda: scene.session()["ended_because"] == "logout", "purged")
+        eventually(lambda: scene.session()["ended_because"] == "withdrawn", "purged")
         eventually(lambda: scene.trail("logout"), "recorded")
     (receipt,) = scene.trail("logout")
     assert receipt["reason"] == "revoked by the administrator"
     assert (receipt["sign_in"]["revocation"], receipt["sign_in"]["deleted"]) == ("revoked", True)
     assert asked_to_revoke(scene) == before + 1
+
+    told = scene.machine.run("status")
+    assert told.returncode == EXIT_SIGN_IN_REQUIRED
+    assert "Your administrator signed you out: your access on this computer was withdrawn." in told.stdout
 
     again = scene.machine.run("login")
     scene.remember()

@@ -51,7 +51,7 @@ def test_only_a_process_that_said_so_has_had_its_token_revoked(
     thread = threading.Thread(target=lives)
     thread.start()
     try:
-        ((_, report),) = logout.sign_out([settings], "", Output(quiet=True), may_prompt=False)
+        ((_, report),) = logout.sign_out([settings], "", Output(quiet=True), revoked=False)
     finally:
         over.set()
         thread.join(PATIENCE)

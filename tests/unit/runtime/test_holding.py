@@ -36,8 +36,13 @@ class Process:
         self.now = NOW
         self.given_back: list[Held] = []
         self.told: list[bool] = []
-        self.view = Holding("finance", self.file, RECHECK, self.given_back.append, self.told.append)
+        self.awaited: list[bool] = []
+        self.view = Holding("finance", self.file, RECHECK, self.gives_back, self.told.append)
         patch.setattr(time, "time", lambda: self.now)
+
+    def gives_back(self, held: Held, told: bool) -> None:
+        self.given_back.append(held)
+        self.awaited.append(told)
 
     def signed_in(self) -> str:
         """Who, or why nobody."""
@@ -144,6 +149,7 @@ def test_a_logout_elsewhere_ends_it_and_gives_the_token_back(process: Process, b
     process.file.write(replace(ended(SESSION, "logout", NOW), generation=(before or 0) + 2))
     assert process.signed_in() == "You signed out."
     assert [list(each.tokens) for each in process.given_back] == [["finance"]]
+    assert process.awaited == [True], "by the logout"
     assert process.told == [True], "what became of the token is told by whoever gives it back"
 
 
@@ -155,12 +161,32 @@ def test_a_logout_that_came_while_the_person_signed_in_wins(process: Process) ->
     assert len(process.given_back) == 1
 
 
-def test_a_sign_in_that_is_stored_takes_its_place(process: Process) -> None:
+def test_a_sign_in_that_is_stored_takes_its_place_and_its_token_is_given_back(process: Process) -> None:
     hold(process)
     bob = replace(ALICE, label="bob@example.com")
     process.file.write(replace(SESSION, generation=1, account=bob))
     assert process.signed_in() == "bob@example.com"
-    assert (process.told, process.given_back) == ([True, False], [])
+    assert process.told == [True, False]
+    assert [list(each.tokens) for each in process.given_back] == [["finance"]]
+    assert process.awaited == [False], "nobody waits for it"
+
+
+def test_a_later_one_takes_its_place_and_the_token_before_is_given_back(process: Process) -> None:
+    hold(process)
+    first = process.view.held
+    hold(process, replace(token(), value=Secret("at-stronger")))
+    assert process.signed_in() == "alice@example.com"
+    assert (process.given_back, process.awaited, process.told) == ([first], [False], [True, True])
+
+
+def test_the_administrators_word_ends_it_and_its_token_is_given_back(process: Process) -> None:
+    hold(process)
+    mine = process.view.held
+    process.view.withdraw()
+    assert process.signed_in().startswith("Your administrator signed you out")
+    assert (process.given_back, process.told) == ([mine], [True, False])
+    process.view.withdraw()
+    assert process.given_back == [mine], "once"
 
 
 def test_beside_a_stored_sign_in_it_comes_first_and_goes_alone(process: Process) -> None:
