@@ -33,8 +33,7 @@ def main(stdin: BinaryIO, stdout: BinaryIO) -> int:
 
     with contextlib.suppress(OSError):  # nobody waits for the answer any more
         try:
-            _sign_in(decode_login(stdin.readline(_MAX_REQUEST)), answer)
-            answer(Done())
+            answer(_sign_in(decode_login(stdin.readline(_MAX_REQUEST)), answer))
         except Failure as failure:
             answer(failure)
             return failure.meaning.exit_code
@@ -47,7 +46,7 @@ def main(stdin: BinaryIO, stdout: BinaryIO) -> int:
     return EXIT_OK
 
 
-def _sign_in(request: LoginRequest, hand_over: Callable[[Held], None]) -> None:
+def _sign_in(request: LoginRequest, hand_over: Callable[[Held], None]) -> Done:
     """Signs in, and asks each upstream of a stored sign-in what it offers. Raises `Failure` where none came about."""
     from acp_stdio.login.each import sign_in
     from acp_stdio.login.flow import Choices
@@ -62,7 +61,8 @@ def _sign_in(request: LoginRequest, hand_over: Callable[[Held], None]) -> None:
     )
     out = Output(quiet=True)
     step_up = replace(request.step_up, anew=True) if request.step_up else request.step_up
-    choices = Choices(opener=open_in_browser, step_up=step_up, hand_over=hand_over)
+    remarks: list[str] = []
+    choices = Choices(opener=open_in_browser, step_up=step_up, remark=remarks.append, hand_over=hand_over)
     purge(settings, out)
     outcomes = list(sign_in(settings, choices, out.talk))
     new = [SignedIn(each.settings, each.session, False) for each in outcomes if each.session and not each.already]
@@ -76,6 +76,7 @@ def _sign_in(request: LoginRequest, hand_over: Callable[[Held], None]) -> None:
     failed = [each.failure for each in outcomes if each.failure is not None]
     if failed and len(failed) == len(outcomes):
         raise failed[0]
+    return Done(" ".join(remarks))
 
 
 def run() -> NoReturn:

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 _SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 section 3.3
 _SAFE: Final = re.compile(r"[A-Za-z0-9:/._~+@-]+")
@@ -35,13 +35,13 @@ class StepUp:
 
     def __or__(self, later: "StepUp") -> "StepUp":
         """Both: scopes are united, since a sign-in with fewer would take rights away (MCP 2026-07-28,
-        scope challenge handling); of ages the smaller counts, of classes and claims those that were asked for last."""
+        scope challenge handling), and so are claims; of ages the smaller counts, of classes those asked for last."""
         ages = [age for age in (self.max_age, later.max_age) if age is not None]
         return StepUp(
             scopes=tuple(dict.fromkeys((*self.scopes, *later.scopes))),
             acr_values=later.acr_values or self.acr_values,
             max_age=min(ages, default=None),
-            claims=later.claims or self.claims,
+            claims=_united(self.claims, later.claims),
             anew=self.anew or later.anew,
         )
 
@@ -109,6 +109,26 @@ def demanded(status: int | None, challenge: Mapping[str, str]) -> StepUp | None:
     if error == "insufficient_claims" and (claims := claims_in(challenge.get("claims", ""))):
         return StepUp(claims=claims)  # Microsoft identity platform, claims challenge
     return StepUp(anew=True)
+
+
+def _united(first: str, second: str) -> str:
+    """Two `claims` parameters as one."""
+    if not first or not second:
+        return first or second
+    return json.dumps(_both(json.loads(first), json.loads(second)), separators=(",", ":"))
+
+
+def _both(first: Any, second: Any, depth: int = 3) -> Any:
+    """Of objects the members of both, of lists the elements of both, of other values the second. `depth` reaches
+    what a claim asks for: `access_token`, the claim's name, `values`."""
+    if isinstance(first, dict) and isinstance(second, dict) and depth:
+        one, other = cast("dict[str, Any]", first), cast("dict[str, Any]", second)
+        return one | {
+            name: _both(one[name], value, depth - 1) if name in one else value for name, value in other.items()
+        }
+    if isinstance(first, list) and isinstance(second, list):
+        return [*cast("list[Any]", first), *(each for each in cast("list[Any]", second) if each not in first)]
+    return cast("Any", second)
 
 
 def scopes_in(text: str) -> tuple[str, ...]:

@@ -4,13 +4,12 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import httpx2
 
 from acp_stdio.errors import Failure
-from acp_stdio.identity.claims import account_from_claims, check_required_account, verify_id_token
-from acp_stdio.identity.model import Account, Held, Session, unverified
+from acp_stdio.identity.model import Account, Held, Session
 from acp_stdio.identity.scopes import granted_scopes
 from acp_stdio.identity.step_up import NOTHING_MORE, StepUp
 from acp_stdio.login.answer import UnknownClient
@@ -18,20 +17,17 @@ from acp_stdio.login.browser import Ask, BrowserChoices, Granted, Talk, browser_
 from acp_stdio.login.client import InteractiveClient
 from acp_stdio.login.device import instructions, request_device_code, wait_for_person
 from acp_stdio.login.opener import Opener
+from acp_stdio.login.person import who_signed_in
 from acp_stdio.login.registering import Chooser
 from acp_stdio.login.wanted import Wanted, plan, prompt_for, with_earlier
 from acp_stdio.oauth.asking import authorize_params
-from acp_stdio.oauth.cache import PublicCache
 from acp_stdio.oauth.client import Client
 from acp_stdio.oauth.endpoint import TokenResponse, revoke
-from acp_stdio.oauth.keys import signing_keys
 from acp_stdio.oauth.metadata import AuthorizationServer
-from acp_stdio.oauth.presets import claim_names, preset_of
+from acp_stdio.oauth.presets import preset_of
 from acp_stdio.oauth.upstream import Described
-from acp_stdio.oauth.user_endpoint import user_claims
 from acp_stdio.secrets import Secret
-from acp_stdio.settings.model import Flow, IdentitySettings, Settings
-from acp_stdio.settings.revocations import revoked_failure
+from acp_stdio.settings.model import Flow, IdentitySettings
 from acp_stdio.tokens.context import Context
 from acp_stdio.tokens.freshness import within
 from acp_stdio.tokens.store_login import coming_session, store_grant
@@ -53,6 +49,8 @@ class Choices:
     account_hint: str = ""
     step_up: StepUp = NOTHING_MORE
     """What a server asked for, or the person with words of the command line."""
+    remark: Talk | None = None
+    """Hears what there is to say of a sign-in that came about. None: the same as everything else."""
     force: bool = False
     timeout: float = TIMEOUT
     """Seconds."""
@@ -98,7 +96,7 @@ def sign_in_at(
         talk(instructions(code))
         ours = InteractiveClient(server, http, client)
         response = wait_for_person(ours, code, _without_scope(wanted.first_token), timeout=choices.timeout)
-        return _keep(ctx, http, server, client, wanted, Granted(response, None, time.time()), choices.hand_over, talk)
+        return _keep(ctx, http, server, client, wanted, Granted(response, None, time.time()), choices, talk)
     try:
         return _by_browser(ctx, http, server, chooser, wanted, choices, talk)
     except UnknownClient:
@@ -148,7 +146,7 @@ def _by_browser(
         extra=authorize_params(identity) | (_freshly(identity) | choices.step_up).parameters,
     )
     with browser_grant(server, client_for, wanted, browser, talk) as (granted, succeed):
-        session = _keep(ctx, http, server, chosen[0], wanted, granted, choices.hand_over, talk)
+        session = _keep(ctx, http, server, chosen[0], wanted, granted, choices, talk)
         assert session.account is not None
         succeed(session.account.label)
     return session
@@ -169,13 +167,15 @@ def _keep(
     client: Client,
     wanted: Wanted,
     granted: Granted,
-    hand_over: Callable[[Held], None] | None,
+    choices: Choices,
     talk: Talk,
 ) -> Session:
     """Proves who it is and stores the grant, or hands over what cannot be stored; else revokes it."""
-    response = granted.response
+    response, hand_over = granted.response, choices.hand_over
     try:
-        account = _account(ctx.settings, http, server, client, wanted, granted)
+        account = who_signed_in(
+            ctx.settings, http, server, client, wanted, granted, choices.step_up, choices.remark or talk
+        )
         scopes = granted_scopes(response.scope, wanted.scopes)
         if response.refresh_token is None and hand_over is not None:
             session = coming_session(ctx, response, account, wanted.resources, scopes, wanted.scopes, server, client)
@@ -204,75 +204,9 @@ def _held(ctx: Context, session: Session, wanted: Wanted, granted: Granted) -> H
     return Held(replace(session, confirmed_at=granted.asked_at), {upstream.name: token})
 
 
-def _account(
-    settings: Settings,
-    http: httpx2.Client,
-    server: AuthorizationServer,
-    client: Client,
-    wanted: Wanted,
-    granted: Granted,
-) -> Account:
-    identity, response = settings.identity, granted.response
-    names = claim_names(identity)
-    if response.id_token is None and not server.user_endpoint:
-        return _nobody_known(settings, server, wanted)
-    if response.id_token is None:
-        claims = user_claims(server, http, response.access_token)
-    else:
-        claims = _proven_claims(settings, http, server, client, granted)
-    check_required_account(claims, identity.require_account, names)
-    # The session is the configured issuer's, also where its tokens name an alias of it.
-    account = replace(account_from_claims(claims, names), issuer=server.issuer)
-    if account.key in settings.revoked:
-        raise revoked_failure()
-    return account
-
-
 def _freshly(identity: IdentitySettings) -> StepUp:
     """OpenID Connect Core section 3.1.2.1: whoever signed in at the provider longer ago does so again."""
     return StepUp(max_age=round(identity.max_session_age)) if identity.max_session_age else NOTHING_MORE
-
-
-def _proven_claims(
-    settings: Settings, http: httpx2.Client, server: AuthorizationServer, client: Client, granted: Granted
-) -> dict[str, Any]:
-    response, now = granted.response, time.time()
-    assert response.id_token is not None
-    claims = verify_id_token(
-        response.id_token,
-        keys=signing_keys(server.jwks_uri, http, response.id_token, PublicCache(settings.cache_dir)),
-        issuers=server.token_issuers,
-        client_id=client.client_id,
-        nonce=granted.nonce,
-        now=now,
-        leeway=settings.identity.clock_skew,
-        algorithms=server.signing_algorithms,
-        access_token=response.access_token,
-    )
-    oldest, signed_in_at = settings.identity.max_session_age, claims.get("auth_time")
-    if oldest and isinstance(signed_in_at, int | float) and now - signed_in_at > oldest + settings.identity.clock_skew:
-        raise Failure(
-            "denied",
-            "The identity provider let you in by a sign-in that is older than max_session_age, although it was asked "
-            "for a new one.",
-            "Sign out on the provider's own page, then run `acp-stdio login` again.",
-        )
-    return claims
-
-
-def _nobody_known(settings: Settings, server: AuthorizationServer, wanted: Wanted) -> Account:
-    """The account of a sign-in without an ID token: unknown, where the settings are content with that."""
-    asked = [each for each in settings.upstreams.values() if each.name in wanted.resources]
-    strict = [each.name for each in asked if each.principal == "required"]
-    if settings.identity.require_account or strict or not wanted.resources:
-        place = f"[upstreams.{strict[0]}]" if strict else "the upstream's table, without require_account,"
-        raise Failure(
-            "configuration_invalid",
-            "The identity provider issued no ID token, so nobody knows who signed in.",
-            'Put "openid" into `scopes`; for a provider without ID tokens set principal = "unverified" in '
-            f"{place} and the trail will say that the person is not known.",
-        )
-    return unverified(server.issuer)
 
 
 def _give_back(http: httpx2.Client, server: AuthorizationServer, client: Client, response: TokenResponse) -> None:

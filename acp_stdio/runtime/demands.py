@@ -1,18 +1,11 @@
 """What the upstreams asked of the next sign-in, in this process: the challenges of calls that they refused."""
 
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
 
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import Session
 from acp_stdio.identity.step_up import StepUp
-
-TRIES: Final = 3
-"""Sign-ins that one upstream may ask for within `WITHIN` (MCP 2026-07-28, scope challenge handling: a few)."""
-WITHIN: Final = 3600.0
-"""Seconds."""
 
 
 class Demands:
@@ -20,7 +13,6 @@ class Demands:
 
     def __init__(self) -> None:
         self._wanted: dict[str, tuple[int, StepUp]] = {}
-        self._tries: dict[str, list[float]] = {}
 
     def note(self, upstream: str, step_up: StepUp, session: Session | None) -> None:
         """`upstream` refused a call of `session` and wants this."""
@@ -51,13 +43,3 @@ class Demands:
             for upstream, (generation, step_up) in self._wanted.items()
             if step_up and (session := sessions.get(upstream)) is not None and session.generation == generation
         }
-
-    def exhausted(self, upstreams: Iterable[str]) -> list[str]:
-        """Those that were given what they asked for often enough."""
-        since = time.monotonic() - WITHIN
-        return [each for each in upstreams if sum(tried > since for tried in self._tries.get(each, ())) >= TRIES]
-
-    def tried(self, upstreams: Iterable[str]) -> None:
-        """A sign-in with all that these want begins."""
-        for each in upstreams:
-            self._tries[each] = [*self._tries.get(each, ()), time.monotonic()][-TRIES:]

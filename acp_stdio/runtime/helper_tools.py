@@ -20,6 +20,7 @@ from acp_stdio.runtime.demands import Demands
 from acp_stdio.runtime.helper_process import LEGACY, MODERN
 from acp_stdio.runtime.holding import Holding
 from acp_stdio.runtime.login_process import LoginProcess
+from acp_stdio.runtime.tries import Tries
 from acp_stdio.settings.revocations import revoked_failure
 from acp_stdio.tokens.endings import signed_out, unless_withdrawn
 from acp_stdio.tokens.handover import LoginRequest
@@ -67,6 +68,7 @@ class HelperTools:
         self._demands = demands
         self._identity_dir = identity_dir
         self._stamp = identity_dir / "login.opened"
+        self._tries = Tries(identity_dir / "login.tries")
         self._login_for = login
         self._upstream = ", ".join(each.upstream for each in holdings)
 
@@ -106,7 +108,7 @@ class HelperTools:
             wanted = self._demands.of({each.upstream: each.current() for each in self._holdings})
             if not wanted:
                 return f"Already signed in as {before.account.label}. Ask again.", False
-            if names := self._demands.exhausted(wanted):
+            if names := self._tries.exhausted(wanted):
                 return f"{', '.join(names)} {ASKED_OFTEN}", True
         login = self._identity_dir / "login.lock"
         turn = FileLock(self._identity_dir / "login.opened.lock")
@@ -140,12 +142,14 @@ class HelperTools:
         began = time.monotonic()
         done = 0.0
         seen_running = False
+        remark = ""
         while time.monotonic() - began < PATIENCE:
             await anyio.sleep(LOOK)
             if launched is not None and launched.answer.done():
                 answer = launched.answer.result()
                 if isinstance(answer, Failure):
                     return f"{answer.message} {answer.advice}".strip(), True
+                remark = f" {answer.remark}" if answer.remark else ""
                 await anyio.lowlevel.checkpoint()  # what is held was handed to the loop before the answer was there
             session = self._sessions.current()
             signed_in = session is not None and session.signed_in and session.generation != generation
@@ -160,7 +164,8 @@ class HelperTools:
                 if launched is not None and not wanted:
                     self._stamp.unlink(missing_ok=True)  # a page that the person is done with keeps nobody waiting
                 return (
-                    f"Signed in as {session.account.label}.{self._lasting()} {REOPEN if strange else 'Ask again.'}",
+                    f"Signed in as {session.account.label}.{self._lasting()}{remark} "
+                    f"{REOPEN if strange else 'Ask again.'}",
                     False,
                 )
             under_way = busy or (launched is not None and not launched.answer.done())
@@ -205,7 +210,7 @@ class HelperTools:
                 with contextlib.suppress(RuntimeError):  # the loop is closed: it is held by nobody
                     loop.call_soon_threadsafe(each.hold, held, generation)
 
-        self._demands.tried(wanted)
+        self._tries.count(wanted)
         step_up = NOTHING_MORE
         for each in wanted.values():
             step_up |= each

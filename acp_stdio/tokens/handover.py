@@ -30,6 +30,9 @@ class LoginRequest:
 class Done:
     """It is over: what could be stored is, and those upstreams were asked what they offer; the rest was said before."""
 
+    remark: str = ""
+    """What the person should know of it."""
+
 
 def encode_login(request: LoginRequest) -> bytes:
     """The one line that `login` reads."""
@@ -56,7 +59,7 @@ def encode_login_answer(answer: Held | Done | Failure) -> bytes:
     """One line of what `login` answers; the last one is not a `Held`."""
     match answer:
         case Done():
-            return encode_line({"done": True})
+            return encode_line({"done": True, "remark": answer.remark})
         case Failure():
             return encode_line({"failure": failure_to_json(answer)})
         case Held():
@@ -69,7 +72,7 @@ def decode_login_answer(text: bytes) -> Held | Done | Failure:
     try:
         data: dict[str, Any] = json.loads(text)
         if "done" in data:
-            return Done()
+            return Done(data["remark"])
         if "failure" in data:
             return failure_from_json(data["failure"])
         held = data["held"]

@@ -551,6 +551,38 @@ def test_a_provider_that_lets_in_by_an_old_sign_in_is_not_believed(idp: Discover
     assert idp.asked("/revoke"), "what it brought is given back"
 
 
+def tells(idp: Discoverable, **claims: Any) -> None:
+    """The provider's ID tokens say this, too."""
+    plain = idp.id_claims
+    idp.id_claims = lambda user: {**plain(user), **claims}
+
+
+def test_a_fresh_sign_in_that_a_server_asked_for_is_a_fresh_one_or_none(idp: Discoverable, person: Person) -> None:
+    before = person.signs_in()
+    wanted = StepUp(max_age=60)
+    assert "does not say when you proved who you are" in person.fails(step_up=wanted).message
+    tells(idp, auth_time=int(time.time()) - 300)
+    assert "one was asked for that is not older than 60 s" in person.fails(step_up=wanted).message
+    assert len(idp.asked("/revoke")) >= 2, "what they brought is given back"
+    assert SessionFile(person.settings.session_dir).read() == before, "and what there was stays"
+    tells(idp, auth_time=int(time.time()))
+    assert person.signs_in(step_up=wanted).generation > before.generation
+    assert [form.get("max_age") for form in idp.asked("/authorize")] == [None, "60", "60", "60"]
+
+
+def test_another_class_than_a_server_asked_for_is_said_and_the_sign_in_kept(idp: Discoverable, person: Person) -> None:
+    remarks: list[str] = []
+    tells(idp, acr="pwd")
+    person.signs_in(step_up=StepUp(acr_values=("phr",)), remark=remarks.append)
+    assert [words for words in person.said if "acr" in words] == []
+    person.signs_in(step_up=StepUp(acr_values=("phr",)))
+    assert remarks == [words for words in person.said if "acr" in words]
+    assert 'calls it "pwd" (acr)' in remarks[0]
+    tells(idp, acr="phr")
+    person.signs_in(step_up=StepUp(acr_values=("phr",)), remark=remarks.append)
+    assert len(remarks) == 1
+
+
 def test_a_sign_in_of_another_computer_or_user_is_as_good_as_none(idp: Discoverable, person: Person) -> None:
     person.signs_in()
     elsewhere = replace(person.context, place="another-computer")
@@ -604,6 +636,7 @@ def test_rights_that_the_sign_in_has_already_open_no_page_unless_a_server_refuse
 
 def test_a_stronger_sign_in_is_asked_for_in_the_standards_words(idp: Discoverable, person: Person) -> None:
     person.signs_in()
+    tells(idp, auth_time=int(time.time()))
     person.signs_in(step_up=StepUp(acr_values=("phr", "phrh"), max_age=0, claims='{"id_token":{}}'))
     asked = idp.asked("/authorize")[1]
     assert (asked["acr_values"], asked["max_age"], asked["claims"]) == ("phr phrh", "0", '{"id_token":{}}')

@@ -13,7 +13,7 @@ from acp_stdio.errors import Failure
 from acp_stdio.identity.model import Held, Session
 from acp_stdio.identity.step_up import StepUp
 from acp_stdio.runtime import helper_tools
-from acp_stdio.runtime.demands import TRIES
+from acp_stdio.runtime.tries import TRIES
 from acp_stdio.tokens.handover import Done, LoginRequest
 from tests.kit.host import reason_of, text_of
 from tests.protocol.stage import META, Sent, Stage
@@ -119,6 +119,17 @@ def test_a_stronger_sign_in_is_not_looked_for_in_a_renewed_token(stage: Stage, l
         assert len(calls(stage)) == 1, "not sent again"
         await acp_login(stage)
         assert login.requests[0].step_up == StepUp(acr_values=("phr",), max_age=60)
+
+    play(stage, act)
+
+
+def test_what_there_is_to_say_of_a_sign_in_is_said_in_the_chat(stage: Stage, login: Login) -> None:
+    login.ends = lambda hold: replace(login.stores(hold), remark="It was of another class than asked for.")
+
+    async def act() -> None:
+        await call(stage, 401, STRONGER)
+        told = await acp_login(stage)
+        assert told.startswith("Signed in as alice@example.com. It was of another class than asked for. ")
 
     play(stage, act)
 

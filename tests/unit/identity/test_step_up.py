@@ -51,6 +51,37 @@ def test_of_two_ages_the_stricter_counts_and_of_other_things_the_later() -> None
     assert (StepUp(max_age=0) | StepUp()).max_age == 0
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "both"),
+    [
+        (CLAIMS, "", CLAIMS),
+        (
+            '{"access_token":{"xms_cc":{"values":["cp1"]}}}',
+            CLAIMS,
+            '{"access_token":{"xms_cc":{"values":["cp1"]},"acrs":{"essential":true,"value":"c1"}}}',
+        ),
+        (
+            '{"access_token":{"xms_cc":{"values":["cp1"]}},"id_token":{"a":null}}',
+            '{"access_token":{"xms_cc":{"values":["cp2","cp1"]}}}',
+            '{"access_token":{"xms_cc":{"values":["cp1","cp2"]}},"id_token":{"a":null}}',
+        ),
+        (
+            CLAIMS,
+            '{"access_token":{"acrs":{"value":"c2"},"nbf":{"essential":true,"value":"1604106651"}}}',
+            '{"access_token":{"acrs":{"essential":true,"value":"c2"},"nbf":{"essential":true,"value":"1604106651"}}}',
+        ),
+        ('{"access_token":{"a":null}}', '{"access_token":null}', '{"access_token":null}'),
+    ],
+)
+def test_claims_are_united_into_one_object(first: str, second: str, both: str) -> None:
+    assert (StepUp(claims=first) | StepUp(claims=second)).claims == both
+
+
+def test_claims_that_are_nested_without_end_are_not_followed_there() -> None:
+    deep = '{"a":' * 900 + "1" + "}" * 900
+    assert (StepUp(claims=deep) | StepUp(claims=deep)).claims == deep
+
+
 def test_an_ordinary_sign_in_asks_for_nothing_more() -> None:
     assert not NOTHING_MORE
     assert all((StepUp(scopes=("a",)), StepUp(max_age=0), StepUp(claims="{}"), StepUp(anew=True)))

@@ -1,12 +1,8 @@
-"""What servers ask of the next sign-in is remembered for that sign-in, and not granted for ever."""
-
-import time
-
-import pytest
+"""What servers ask of the next sign-in is remembered for that sign-in."""
 
 from acp_stdio.identity.model import Session
 from acp_stdio.identity.step_up import StepUp
-from acp_stdio.runtime.demands import TRIES, WITHIN, Demands
+from acp_stdio.runtime.demands import Demands
 
 SESSION = Session(generation=3, signed_in=True, account=None)
 LATER = Session(generation=4, signed_in=True, account=None)
@@ -44,15 +40,3 @@ def test_a_token_that_is_taken_again_ends_only_the_doubt_about_tokens() -> None:
     demands.worked("finance")
     assert of(demands, SESSION) == {"finance": StepUp(("a",))}
     demands.worked("payroll")
-
-
-def test_a_few_tries_an_hour_and_each_upstream_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [1000.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    demands = Demands()
-    for _ in range(TRIES):
-        assert demands.exhausted(["finance", "payroll"]) == []
-        demands.tried(["finance"])
-    assert demands.exhausted(["finance", "payroll"]) == ["finance"]
-    now[0] += WITHIN
-    assert demands.exhausted(["finance", "payroll"]) == []

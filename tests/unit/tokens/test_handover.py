@@ -45,7 +45,8 @@ def test_what_is_no_request_is_refused(line: bytes) -> None:
 def test_each_answer_comes_across() -> None:
     held = Held(replace(SESSION, generation=0, scopes=("a", "b")), {"finance": TOKEN})
     assert decode_login_answer(encode_login_answer(held)) == held
-    assert decode_login_answer(encode_login_answer(Done())) == Done()
+    for done in (Done(), Done("Not quite what was asked for.")):
+        assert decode_login_answer(encode_login_answer(done)) == done
     told = decode_login_answer(encode_login_answer(Failure("denied", "No.", "Ask.")))
     assert isinstance(told, Failure)
     assert (told.reason, told.message, told.advice) == ("denied", "No.", "Ask.")
