@@ -14,7 +14,8 @@ def check_age(claims: Mapping[str, Any], wanted: StepUp, now: float, leeway: flo
     """Refuses a sign-in by a proof that is older than `wanted.max_age`, or that nobody can tell the age of.
 
     `claims` are a verified ID token's; `auth_time` is REQUIRED in it where `max_age` was asked for (OpenID Connect
-    Core sections 2 and 3.1.3.7, RFC 9470 section 4). `leeway`: seconds by which clocks may differ. Raises `Failure(denied)`.
+    Core sections 2 and 3.1.3.7, RFC 9470 section 4). `leeway`: seconds by which clocks may differ.
+    Raises `Failure(denied)`.
     """
     if wanted.max_age is None:
         return

@@ -20,7 +20,7 @@ from acp_stdio.login.opener import Opener
 from acp_stdio.login.person import who_signed_in
 from acp_stdio.login.registering import Chooser
 from acp_stdio.login.wanted import Wanted, plan, prompt_for, with_earlier
-from acp_stdio.oauth.asking import authorize_params
+from acp_stdio.oauth.asking import authorize_params, capability_claims
 from acp_stdio.oauth.client import Client
 from acp_stdio.oauth.endpoint import TokenResponse, revoke
 from acp_stdio.oauth.metadata import AuthorizationServer
@@ -130,6 +130,9 @@ def _by_browser(
 ) -> Session:
     identity = ctx.settings.identity
     preset = preset_of(identity)
+    asked = StepUp(claims=capability_claims(preset)) | _freshly(identity) | choices.step_up
+    if "claims" in wanted.first_token:  # where it is sent with each token request, the code's has all of it
+        wanted = replace(wanted, first_token={**wanted.first_token, "claims": asked.claims})
     chosen: list[Client] = []
 
     def client_for(redirect_uri: str) -> InteractiveClient:
@@ -143,7 +146,7 @@ def _by_browser(
         paste=choices.paste,
         account_hint=choices.account_hint or _same_as_before(ctx, server, choices),
         prompt=prompt_for(wanted, preset, force=choices.force),
-        extra=authorize_params(identity) | (_freshly(identity) | choices.step_up).parameters,
+        extra=authorize_params(identity) | asked.parameters,
     )
     with browser_grant(server, client_for, wanted, browser, talk) as (granted, succeed):
         session = _keep(ctx, http, server, chosen[0], wanted, granted, choices, talk)

@@ -1,5 +1,6 @@
 """What a provider is asked for and what a right answer is for; what it would mistake is refused before it is asked."""
 
+import json
 import re
 from typing import Final
 
@@ -25,6 +26,11 @@ def token_request_params(upstream: UpstreamSettings, preset: Preset, resource: s
     `Failure(configuration_invalid)` where the scopes cannot say which token is meant.
     """
     check_scopes(upstream, preset)
+    claims = capability_claims(preset)
+    return {**_purpose(upstream, preset, resource), **({"claims": claims} if claims else {})}
+
+
+def _purpose(upstream: UpstreamSettings, preset: Preset, resource: str) -> dict[str, str]:
     match upstream.token_request:
         case "resource" if preset.sends_resource:
             return {"resource": resource}
@@ -34,6 +40,18 @@ def token_request_params(upstream: UpstreamSettings, preset: Preset, resource: s
             return {}
         case "resource" | "scope":
             return {"scope": " ".join(dict.fromkeys((*upstream.scopes, *preset.steady_scopes)))}
+
+
+def capability_claims(preset: Preset) -> str:
+    """The `claims` parameter that says what this program can do; empty where the provider is told nothing.
+
+    learn.microsoft.com/entra/identity-platform/claims-challenge, "Client capabilities": in the requests to the
+    authorize and to the token endpoint.
+    """
+    if not preset.client_capabilities:
+        return ""
+    able = {"access_token": {"xms_cc": {"values": list(preset.client_capabilities)}}}
+    return json.dumps(able, separators=(",", ":"))
 
 
 def exchange_params(upstream: UpstreamSettings, resource: str) -> dict[str, str]:

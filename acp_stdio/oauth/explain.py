@@ -21,6 +21,9 @@ class _Row:
 
 
 _ENTRA_RESOURCE: Final = "Entra was sent a `resource` (RFC 8707), and tells by scopes what a token is for"
+_BY_DEVICE: Final = "Your company's Conditional Access lets in only"
+_UNSEEN: Final = "and your browser showed Entra none"
+_EXEMPT: Final = "ask your administrator to exempt `client_id` from that policy: this program has no broker."
 _TABLE: Final = (
     # learn.microsoft.com/entra/identity-platform/reference-error-codes; 9010010: microsoft/powerbi-modeling-mcp#68.
     _Row(
@@ -58,6 +61,31 @@ _TABLE: Final = (
         "denied",
         "A Conditional Access policy of your company blocks this sign-in",
         'Ask your administrator which; the device flow is blocked often, so try flow = "browser".',
+    ),
+    _Row(
+        r"AADSTS53000\b",
+        "denied",
+        f"{_BY_DEVICE} devices that its management calls compliant, {_UNSEEN}",
+        f"Sign in with the browser of your work profile on an enrolled computer, or {_EXEMPT}",
+    ),
+    _Row(
+        r"AADSTS53001\b",
+        "denied",
+        f"{_BY_DEVICE} devices that are joined to its domain, {_UNSEEN}",
+        f"Sign in with the browser of your work profile on a joined computer, or {_EXEMPT}",
+    ),
+    _Row(
+        r"AADSTS50097\b",
+        "denied",
+        f"{_BY_DEVICE} devices that it knows, {_UNSEEN}",
+        f"Sign in with the browser of your work profile, or {_EXEMPT}",
+    ),
+    # entra/identity/conditional-access/concept-token-protection: for applications that sign in through the broker.
+    _Row(
+        r"AADSTS530084\b",
+        "denied",
+        f"{_BY_DEVICE} sign-ins that are bound to the device (token protection), which takes a broker",
+        f"{_EXEMPT[0].upper()}{_EXEMPT[1:]}",
     ),
     _Row(
         r"AADSTS50105\b",

@@ -51,6 +51,8 @@ class Preset:
     """Scopes name their resource: `api://app/scope` or `…/.default`."""
     steady_scopes: tuple[str, ...] = ()
     """Repeated whenever scopes are sent, or the answer lacks the ID or refresh token."""
+    client_capabilities: tuple[str, ...] = ()
+    """What the provider is told that this program can do, in each request that brings a token."""
     endpoints: Mapping[str, str] = field(default_factory=dict[str, str])
     """Metadata of a provider that publishes none; `{issuer}`, `{origin}` and `{api}` stand for its addresses."""
     deviations: tuple[str, ...] = ()
@@ -95,7 +97,7 @@ class Preset:
 GENERIC: Final = Preset("generic", prompts_consent="offline_access")
 
 # learn.microsoft.com/entra/identity-platform: v2-protocols-oidc, v2-oauth2-auth-code-flow,
-# access-token-claims-reference, id-token-claims-reference, reply-url, claims-validation.
+# access-token-claims-reference, id-token-claims-reference, reply-url, claims-validation, claims-challenge.
 ENTRA: Final = Preset(
     "entra",
     sends_resource=False,
@@ -109,6 +111,7 @@ ENTRA: Final = Preset(
     chooses_account=True,
     uri_scopes=True,
     steady_scopes=("openid", "profile", "offline_access"),
+    client_capabilities=("cp1",),  # claims challenges are acted on: `identity.step_up`
     deviations=(
         "`resource` (RFC 8707) is not sent: tokens are asked for by scope",
         "PKCE is used although the metadata does not offer it",

@@ -1,6 +1,8 @@
 """Microsoft Entra ID by script: what it refuses, leaves out and calls by other names."""
 
 import hashlib
+import json
+import time
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
@@ -10,6 +12,8 @@ from tests.kit.scripted_idp import Form, Refused, ScriptedIdp
 TENANT: Final = "8eaef023-2b34-4da1-9baa-8bc8c9d6a490"
 APP: Final = "11112222-bbbb-3333-cccc-4444dddd5555"
 """The application id of the protected API; its scopes are `api://<APP>/…`."""
+LONG_LIVED: Final = 28 * 3600
+"""Seconds."""
 
 
 @dataclass
@@ -42,8 +46,26 @@ class EntraIdp(ScriptedIdp):
         parts = urlsplit(uri)
         return (parts.scheme, parts.hostname) == ("http", "localhost") and parts.path in ("", "/", "/callback")
 
+    def lifetime(self, form: Form) -> int:
+        """entra/identity/conditional-access/concept-continuous-access-evaluation, "Token lifetime": up to 28 hours
+        for clients that say that they can be told before."""
+        return LONG_LIVED if "cp1" in self.capabilities(form) else super().lifetime(form)
+
+    def capabilities(self, form: Form) -> list[str]:
+        """claims-challenge, "Client capabilities"."""
+        values: list[str] = self.claims(form).get("xms_cc", {}).get("values", [])
+        return values
+
+    def claims(self, form: Form) -> dict[str, Any]:
+        """claims-challenge: what is asked of the access token. Raises `Refused` for what is no JSON."""
+        try:
+            return dict(json.loads(form.get("claims", "{}")).get("access_token", {}))
+        except (ValueError, AttributeError):
+            raise Refused("invalid_request", "The claims parameter is not valid.") from None
+
     def check_request(self, form: Form) -> None:
         """scopes-oidc: a scope names its resource, one resource per token, and nothing else does."""
+        self.claims(form)
         scopes = form.get("scope", "").split()
         if "resource" in form and not any("/" in scope for scope in scopes):
             raise _aadsts("invalid_request", 901002, "The 'resource' request parameter is not supported.")
@@ -79,12 +101,17 @@ class EntraIdp(ScriptedIdp):
         scopes = [scope for scope in form.get("scope", "").split() if "/" in scope]
         if not scopes:  # only OpenID scopes: a token for Microsoft Graph, opaque to everybody else
             return {"sub": "graph", "aud": "00000003-0000-0000-c000-000000000000", "tid": TENANT, "oid": user}
-        claims = {
+        claims: dict[str, Any] = {
             "sub": _pairwise(user, APP),
             "tid": TENANT,
             "oid": user,
             "scp": " ".join(scope.rpartition("/")[2] for scope in scopes),
+            "exp": int(time.time()) + self.clock_offset + self.lifetime(form),
+            # access-token-claims-reference: an API that asks for the optional claim is told what the client can do.
+            "xms_cc": self.capabilities(form),
         }
+        if "acrs" in self.claims(form):  # developer-guide-conditional-access-authentication-context
+            claims["acrs"] = [self.claims(form)["acrs"]["value"]]
         if self.token_version == 1:
             issuer = f"https://sts.windows.net/{TENANT}/"
             return {**claims, "iss": issuer, "aud": f"api://{APP}", "appid": self.client_id, "ver": "1.0"}

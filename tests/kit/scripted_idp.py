@@ -138,6 +138,10 @@ class ScriptedIdp:
     def access_claims(self, user: str, form: Form) -> dict[str, Any]:
         return {"sub": user, "client_id": self.client_id, "aud": form.get("resource", "default-audience")}
 
+    def lifetime(self, form: Form) -> int:
+        """Of an access token, in seconds."""
+        return self.access_ttl
+
     def access_token(self, user: str, form: Form) -> str:
         """A JWT, unless the provider's are none. `form` is the sign-in's request, with the token request over it."""
         return self._sign(self.access_claims(user, form), self.forge_access_token)
@@ -243,7 +247,7 @@ class ScriptedIdp:
         answer: dict[str, Any] = {
             "token_type": "Bearer",
             "access_token": access,
-            "expires_in": self.access_ttl,
+            "expires_in": self.lifetime({**grant.request, **form}),
         }
         if granted is not None:
             answer["scope"] = " ".join(granted)

@@ -21,6 +21,10 @@ from tests.protocol.stage import META, Sent, Stage
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="watches POSIX pipes on the event loop")
 
 SCOPE = 'Bearer error="insufficient_scope", scope="finance.write"'
+CHALLENGE = "eyJhY2Nlc3NfdG9rZW4iOnsibmJmIjp7ImVzc2VudGlhbCI6dHJ1ZSwidmFsdWUiOiIxNjA0MTA2NjUxIn19fQ=="
+"""Entra's, of a token that was revoked before its end (learn.microsoft.com/entra/identity-platform/app-resilience-
+continuous-access-evaluation)."""
+REVOKED = f'Bearer realm="", error="insufficient_claims", claims="{CHALLENGE}"'
 STRONGER = 'Bearer error="insufficient_user_authentication", acr_values="phr", max_age="60"'
 
 
@@ -119,6 +123,20 @@ def test_a_stronger_sign_in_is_not_looked_for_in_a_renewed_token(stage: Stage, l
         assert len(calls(stage)) == 1, "not sent again"
         await acp_login(stage)
         assert login.requests[0].step_up == StepUp(acr_values=("phr",), max_age=60)
+
+    play(stage, act)
+
+
+def test_a_token_that_entra_revoked_before_its_end_leads_to_a_sign_in_with_its_claims(
+    stage: Stage, login: Login
+) -> None:
+    async def act() -> None:
+        told = await call(stage, 401, REVOKED)
+        assert told.startswith("login_required: Nothing was carried out. finance wants you to prove who you are")
+        assert f"`acp-stdio login --claims {CHALLENGE}`" in told
+        await acp_login(stage)
+        claims = '{"access_token":{"nbf":{"essential":true,"value":"1604106651"}}}'
+        assert login.requests[0].step_up == StepUp(claims=claims)
 
     play(stage, act)
 

@@ -25,6 +25,11 @@ from acp_stdio.oauth.http import Answer
             "client_secret_ref",
         ),
         ("access_denied", "AADSTS53003: Access has been blocked", "denied", "administrator"),
+        ("access_denied", "AADSTS53000: Device is not in required device state", "denied", "exempt `client_id`"),
+        ("access_denied", "AADSTS53001: Device is not domain joined", "denied", "exempt `client_id`"),
+        ("interaction_required", "AADSTS50097: Device authentication is required", "denied", "exempt `client_id`"),
+        # learn.microsoft.com/entra/identity/conditional-access/concept-token-protection
+        ("invalid_grant", "AADSTS530084: Access has been blocked by", "denied", "exempt `client_id`"),
         ("invalid_grant", "AADSTS50105: The signed in user is not assigned", "denied", "administrator"),
         ("invalid_grant", "AADSTS65001: The user or administrator has not consented", "denied", "`scopes`"),
         # support.okta.com, "Policy evaluation failed for this request" Error

@@ -39,6 +39,7 @@ def test_the_settings_may_ask_in_another_way(request_by: TokenRequest, expected:
 def test_entra_is_asked_by_scope_and_never_sent_a_resource(request_by: TokenRequest) -> None:
     wanted = upstream(f"api://{APP}/mcp.read", request=request_by)
     params = asking.token_request_params(wanted, presets.ENTRA, URL)
+    assert params.pop("claims") == '{"access_token":{"xms_cc":{"values":["cp1"]}}}'
     assert params == {"scope": f"api://{APP}/mcp.read openid profile offline_access"}
 
 
