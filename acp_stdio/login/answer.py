@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from acp_stdio.errors import Failure
+from acp_stdio.oauth.endpoint import NEEDS_PERSON
 from acp_stdio.oauth.explain import explain
 from acp_stdio.oauth.words import plain
 from acp_stdio.secrets import Secret
@@ -14,11 +15,16 @@ _ABORTED = {
     "temporarily_unavailable": "The identity provider is not available at the moment",
     "server_error": "The identity provider had an error of its own",
 }
+AGAIN: Final = "Run `acp-stdio login` to try again."
 UNKNOWN: Final = "Check `client_id` under [identity] with whoever runs the provider."
 
 
 class UnknownClient(Failure):
     """The server does not know our client, or not any more."""
+
+
+class PersonNeeded(Failure):
+    """The server cannot go on without asking the person something."""
 
 
 def read_code(parameters: Iterable[tuple[str, str]], *, state: str, issuer: str, iss_promised: bool) -> Secret:
@@ -28,7 +34,7 @@ def read_code(parameters: Iterable[tuple[str, str]], *, state: str, issuer: str,
     `authorization_response_iss_parameter_supported`. The comparison follows RFC 9207 section 2.4:
     simple strings, and before anything else in the answer is believed or shown, an error too.
 
-    Raises `Failure`: `denied` for a foreign or repeated value and for a refusal by the person or
+    Raises `Failure`: `PersonNeeded`, `denied` for a foreign or repeated value and for a refusal by the person or
     the server, `idp_unreachable` where the server had a problem of its own.
     """
     seen: dict[str, str] = {}
@@ -66,9 +72,11 @@ def _refused(error: str, description: str) -> Failure:
         return UnknownClient("configuration_invalid", message, advice)
     if known is not None:
         return known
+    if error in NEEDS_PERSON:
+        return PersonNeeded("denied", f"{what} ({said}).", AGAIN)
     theirs = error in ("server_error", "temporarily_unavailable")
     return Failure(
         "idp_unreachable" if theirs else "denied",
         f"{what} ({said}).",
-        "Try again in a minute." if theirs else "Run `acp-stdio login` to try again.",
+        "Try again in a minute." if theirs else AGAIN,
     )

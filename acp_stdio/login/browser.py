@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from acp_stdio.errors import Failure
 from acp_stdio.login import pages
-from acp_stdio.login.answer import UnknownClient, read_code
+from acp_stdio.login.answer import PersonNeeded, UnknownClient, read_code
 from acp_stdio.login.client import InteractiveClient, random_token
 from acp_stdio.login.loopback import Loopback, Taken
 from acp_stdio.login.opener import Opener, safe_url
@@ -38,6 +38,9 @@ class BrowserChoices:
     """Given: the person copies the final address by hand, for a browser on another computer."""
     account_hint: str = ""
     prompt: str | None = None
+    silent: bool = False
+    """First with `prompt=none` (OpenID Connect Core section 3.1.2.1): nobody is asked anything where the provider can
+    go on by itself; where it cannot, the same tab goes on to its page. Not with `paste`: no tab of that can be led."""
     extra: Mapping[str, str] = field(default_factory=dict[str, str])
     """Parameters of the provider's own."""
 
@@ -68,29 +71,47 @@ def browser_grant(
 
     Raises `Failure`: denied, timeout, idp_unreachable, configuration_invalid (`answer.UnknownClient`).
     """
-    state, nonce, verifier = random_token(), random_token(), Secret(random_token(380))
-    with Loopback(choices.redirect, state) as loopback:
+    silent = choices.silent and choices.paste is None
+    asked = _Asked()
+    with Loopback(choices.redirect, asked.state) as loopback:
         client = client_for(loopback.redirect_uri)
-        # The address is checked before anything is told about it, and once more by the opener.
-        url = safe_url(
-            client.authorization_url(
-                redirect_uri=loopback.redirect_uri,
-                state=state,
-                verifier=verifier,
-                parameters=_parameters(wanted, choices, nonce),
+
+        def lead() -> str:
+            """Where the browser goes; checked before anything is told about it, and once more by the opener."""
+            prompt = "none" if silent else choices.prompt
+            url = safe_url(
+                client.authorization_url(
+                    redirect_uri=loopback.redirect_uri,
+                    state=asked.state,
+                    verifier=asked.verifier,
+                    parameters=_parameters(wanted, choices, prompt, asked.nonce),
+                )
             )
-        )
-        loopback.lead_to(url)
+            loopback.lead_to(url)
+            return url
+
+        def read(taken: Taken) -> Secret:
+            promised = server.iss_parameter_supported
+            return read_code(taken.parameters, state=asked.state, issuer=server.issuer, iss_promised=promised)
+
+        url = lead()
         taken = _by_hand(url, loopback, choices, talk) if choices.paste else _by_browser(loopback, choices, talk)
         try:
-            code = read_code(
-                taken.parameters, state=state, issuer=server.issuer, iss_promised=server.iss_parameter_supported
-            )
+            try:
+                code = read(taken)
+            except PersonNeeded:
+                if not silent:
+                    raise
+                silent, asked = False, _Asked()
+                loopback.again(asked.state)
+                taken.send_on(lead())
+                taken = _wait(loopback, choices)
+                code = read(taken)
             asked_at = time.time()
             response = client.exchange(
-                code, redirect_uri=loopback.redirect_uri, verifier=verifier, parameters=wanted.first_token
+                code, redirect_uri=loopback.redirect_uri, verifier=asked.verifier, parameters=wanted.first_token
             )
-            yield Granted(response, nonce, asked_at), lambda label: taken.show(pages.signed_in(label))
+            yield Granted(response, asked.nonce, asked_at), lambda label: taken.show(pages.signed_in(label))
         except Failure as failure:
             taken.show(pages.failed(failure.message, failure.advice))
             raise
@@ -104,11 +125,22 @@ def browser_grant(
         taken.show(pages.failed("The sign-in was not completed.", "Run `acp-stdio login` to try again."))
 
 
-def _parameters(wanted: Wanted, choices: BrowserChoices, nonce: str) -> dict[str, str | tuple[str, ...]]:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What one authorization request is told apart by; each has its own."""
+
+    state: str = field(default_factory=random_token)
+    nonce: str = field(default_factory=random_token)
+    verifier: Secret = field(default_factory=lambda: Secret(random_token(380)))
+
+
+def _parameters(
+    wanted: Wanted, choices: BrowserChoices, prompt: str | None, nonce: str
+) -> dict[str, str | tuple[str, ...]]:
     optional = {
         "scope": " ".join(wanted.scopes),
         "login_hint": choices.account_hint,
-        "prompt": choices.prompt or "",
+        "prompt": prompt or "",
     }
     return {
         "nonce": nonce,
@@ -125,6 +157,10 @@ def _by_browser(loopback: Loopback, choices: BrowserChoices, talk: Talk) -> Take
     if opening:
         # Beside the waiting: some launchers end at once, others with the browser.
         threading.Thread(target=_open, args=(loopback.start_url, choices, talk), daemon=True, name="opener").start()
+    return _wait(loopback, choices)
+
+
+def _wait(loopback: Loopback, choices: BrowserChoices) -> Taken:
     taken = loopback.wait(choices.timeout)
     if taken is None:
         raise Failure(

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -28,8 +28,10 @@ from acp_stdio.oauth.presets import preset_of
 from acp_stdio.oauth.upstream import Described
 from acp_stdio.secrets import Secret
 from acp_stdio.settings.model import Flow, IdentitySettings
+from acp_stdio.settings.origin import origin_of
 from acp_stdio.tokens.context import Context
 from acp_stdio.tokens.freshness import within
+from acp_stdio.tokens.session_file import SessionFile
 from acp_stdio.tokens.store_login import coming_session, store_grant
 from acp_stdio.vault.device_key import stored_key
 
@@ -133,6 +135,8 @@ def _by_browser(
     asked = StepUp(claims=capability_claims(preset)) | _freshly(identity) | choices.step_up
     if "claims" in wanted.first_token:  # where it is sent with each token request, the code's has all of it
         wanted = replace(wanted, first_token={**wanted.first_token, "claims": asked.claims})
+    prompt = prompt_for(wanted, preset, force=choices.force)
+    beside = _beside(ctx, server) if preset.sso_silent and prompt is None else ""
     chosen: list[Client] = []
 
     def client_for(redirect_uri: str) -> InteractiveClient:
@@ -144,8 +148,9 @@ def _by_browser(
         timeout=choices.timeout,
         opener=choices.opener,
         paste=choices.paste,
-        account_hint=choices.account_hint or _same_as_before(ctx, server, choices),
-        prompt=prompt_for(wanted, preset, force=choices.force),
+        account_hint=choices.account_hint or _same_as_before(ctx, server, choices) or beside,
+        prompt=prompt,
+        silent=bool(beside),
         extra=authorize_params(identity) | asked.parameters,
     )
     with browser_grant(server, client_for, wanted, browser, talk) as (granted, succeed):
@@ -161,6 +166,19 @@ def _same_as_before(ctx: Context, server: AuthorizationServer, choices: Choices)
     if choices.force or session is None or session.account is None or not session.account.known:
         return ""
     return session.account.label if session.issuer == server.issuer else ""
+
+
+def _beside(ctx: Context, server: AuthorizationServer) -> str:
+    """Who is signed in at another issuer of the same provider, in this profile; empty where nobody is known to be."""
+    for path in sorted(ctx.settings.state_dir.rglob("session.json")):
+        session = None
+        with suppress(Failure):
+            session = SessionFile(path.parent).read()
+        if session is None or not session.signed_in or session.account is None or session.issuer == server.issuer:
+            continue
+        if session.account.known and origin_of(session.issuer) == origin_of(server.issuer):
+            return session.account.label
+    return ""
 
 
 def _keep(

@@ -70,16 +70,21 @@ class Taken:
     def __init__(self, parameters: list[tuple[str, str]]) -> None:
         self.parameters = parameters
         """As the query had them, repetitions included; the code is in here, so this is not printable."""
-        self._page: queue.SimpleQueue[Page] = queue.SimpleQueue()
+        self._next: queue.SimpleQueue[tuple[Page, str]] = queue.SimpleQueue()
 
     def show(self, page: Page) -> None:
-        """Gives the browser its page. Once."""
-        self._page.put(page)
+        """Gives the browser its page. Once, unless it was sent on."""
+        self._next.put((page, ""))
 
-    def page(self) -> Page:
+    def send_on(self, url: str) -> None:
+        """Sends the same tab there in place of a page. The URL must have passed `opener.safe_url`."""
+        self._next.put((Page("Going on to the sign-in page."), url))
+
+    def next(self) -> tuple[Page, str]:
+        """The page, and where to redirect to instead."""
         with contextlib.suppress(queue.Empty):
-            return self._page.get(timeout=PAGE_TIMEOUT)
-        return pages.failed("The sign-in took too long.", "Look at the terminal, then start again.")
+            return self._next.get(timeout=PAGE_TIMEOUT)
+        return pages.failed("The sign-in took too long.", "Look at the terminal, then start again."), ""
 
 
 class Loopback:
@@ -115,6 +120,11 @@ class Loopback:
     def start_url(self) -> str:
         """A short address that leads to the sign-in page: easy to copy, and all that is seen in `ps`."""
         return f"http://{self._origin}{self._start_path}"
+
+    def again(self, state: str) -> None:
+        """Takes one more answer, to a request with this `state`; the one before is over."""
+        self._state = state
+        self._once = threading.Lock()
 
     def lead_to(self, authorization_url: str) -> None:
         """Makes `start_url` redirect there. The URL must have passed `opener.safe_url`."""
@@ -163,7 +173,7 @@ class Loopback:
         taken, sent = Taken(parameters), threading.Event()
         self._owed.append(sent)
         self._answers.put(taken)
-        return taken.page(), "", sent
+        return *taken.next(), sent
 
     def _bind(self) -> Iterator["_Server"]:
         wanted = self._redirect

@@ -21,9 +21,10 @@ UNSAID_LIFETIME: Final = 300.0
 
 TokenErrorKind = Literal["unsent", "answer_lost", "transient", "invalid_grant", "misconfigured"]
 _TEMPORARY: Final = frozenset({"temporarily_unavailable", "server_error", "slow_down"})
-_NEEDS_PERSON: Final = frozenset(
+NEEDS_PERSON: Final = frozenset(
     {"interaction_required", "login_required", "consent_required", "account_selection_required"}
 )
+"""Errors that a page of the provider's may help (OpenID Connect Core section 3.1.2.6)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class TokenError(Exception):
         """As what the person sees, where the caller knows nothing better."""
         if self.kind not in ("unsent", "transient") and (known := explain(self.error, self.description)):
             return known
-        if self.error in _NEEDS_PERSON:  # the grant stays good, so a plain `login` would find nothing to do
+        if self.error in NEEDS_PERSON:  # the grant stays good, so a plain `login` would find nothing to do
             return Failure("login_required", self.message, "Run `acp-stdio login --force` to sign in again.")
         if self.kind == "invalid_grant":
             return Failure("login_required", self.message, "Run `acp-stdio login` to sign in again.")

@@ -43,6 +43,8 @@ class Preset:
     """When the sign-in asks for consent again. OpenID Connect Core section 11 ties `offline_access` to it."""
     chooses_account: bool = False
     """A repeated sign-in asks which account, not for the password of the same one."""
+    sso_silent: bool = False
+    """Its issuers share one browser session: the second sign-in asks first without a page (`prompt=none`)."""
     authorize_params: Mapping[str, str] = field(default_factory=dict[str, str])
     """Sent with each sign-in."""
     account_params: tuple[str, ...] = ()
@@ -128,6 +130,7 @@ OKTA: Final = Preset(
     client_claims=("cid",),
     token_key=("uid",),
     steady_scopes=("openid", "offline_access"),
+    sso_silent=True,
     deviations=(
         "`resource` (RFC 8707) is not sent: a custom authorization server has one audience, which is its setting",
         "access tokens name the client in `cid` and the person in `uid`; their `sub` is a login name",

@@ -43,8 +43,63 @@ class OktaIdp(ScriptedIdp):
             "scp": form.get("scope", "").split(),
         }
 
+    rotates: bool = False
+    """guides/refresh-tokens: off for native apps unless an administrator sets it."""
+    outlived: bool = False
+    """The policy's lifetime of refresh tokens is over; it counts from the sign-in, rotated or not."""
+
+    def check_user(self, user: str) -> None:
+        super().check_user(user)
+        if self.outlived:
+            raise Refused("invalid_grant", "The refresh token is invalid or expired.")
+
     def next_refresh_token(self, spent: str | None) -> str:
-        return spent or self._secret()
+        """Rotation has a grace period in which the token that was spent last still serves. Whoever comes with an
+        older one is a thief, or was robbed: all end."""
+        if not self.rotates:
+            return spent or self._secret()
+        if spent is not None:
+            self._refresh = {spent: self._refresh[spent]}
+        return self._secret()
+
+
+@dataclass
+class OktaOrg(OktaIdp):
+    """One org with the custom authorization servers `default` and `crm`, which share the browser's session.
+
+    developer.okta.com/docs/reference/api/oidc: `prompt=none` answers login_required where nobody is signed in.
+    """
+
+    session: bool = False
+    """Whether the person's browser is signed in at the org."""
+    refuses_silence: str = ""
+    """Another error that `prompt=none` is answered with, though somebody is signed in."""
+    server: str = "default"
+    """Whose request is being answered: the sign-ins come one after the other."""
+
+    @property
+    def issuer(self) -> str:
+        return f"{self.origin}/oauth2/{self.server}"
+
+    def answer(self, method: str, path: str, form: Form) -> tuple[int, dict[str, Any] | str]:
+        for name in ("default", "crm"):
+            if path.startswith(f"/oauth2/{name}/"):
+                self.server, self.endpoints = name, f"/oauth2/{name}/v1"
+                self.metadata_paths = (f"/oauth2/{name}/.well-known/openid-configuration",)
+        return super().answer(method, path, form)
+
+    def check_request(self, form: Form) -> None:
+        super().check_request(form)
+        if form.get("prompt") == "none" and not self.session:
+            said = "The client specified not to prompt, but the user is not logged in."
+            raise Refused("login_required", said)
+        if form.get("prompt") == "none" and self.refuses_silence:
+            raise Refused(self.refuses_silence, "The client specified not to prompt.")
+        self.session = self.session or "response_type" in form
+
+    def access_claims(self, user: str, form: Form) -> dict[str, Any]:
+        audience = "api://finance" if self.server == "default" else f"api://{self.server}"
+        return {**super().access_claims(user, form), "aud": audience}
 
 
 @dataclass

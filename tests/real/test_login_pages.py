@@ -16,6 +16,7 @@ from acp_stdio.oauth.metadata import AuthorizationServer, discover
 from acp_stdio.oauth.presets import GENERIC
 from acp_stdio.settings.model import NetworkSettings
 from tests.kit import human, leaks
+from tests.kit.oidc_provider import oidc_provider
 from tests.kit.scripted_idp import ScriptedIdp
 
 pytestmark = pytest.mark.real
@@ -160,6 +161,27 @@ def test_a_keyring_that_refuses_is_said_in_the_browser_too(idp: ScriptedIdp, cli
     assert "The keyring is locked." in page
     assert "Unlock it and sign in again." in page
     assert "Signed in as" not in page
+
+
+def test_a_real_provider_that_cannot_go_on_in_silence_leads_the_same_tab_to_its_page(client: httpx2.Client) -> None:
+    with oidc_provider() as provider:
+        person = Person()
+        server = discover(provider.issuer, GENERIC, client)
+        opened: list[str] = []
+
+        def opener(url: str) -> bool:
+            opened.append(url)
+            return person.opener(url)
+
+        choices = BrowserChoices("http://127.0.0.1:0/callback", PATIENCE, opener, prompt="consent", silent=True)
+        with browser_grant(server, _client(server, client), WANTED, choices, _nothing) as (granted, succeed):
+            leaks.remember(*provider.issued())
+            assert granted.response.refresh_token is not None
+            succeed("alice@example.com")
+        assert "Signed in as alice@example.com." in person.saw().text
+        assert len(opened) == 1
+        asked = [entry for entry in provider.log() if entry["path"] == "/auth"]
+        assert len(asked) >= 2, "in silence, then with its page"
 
 
 def test_an_interruption_is_said(idp: ScriptedIdp, client: httpx2.Client) -> None:

@@ -110,6 +110,30 @@ def test_the_answer_is_taken_once(listener: Loopback) -> None:
     assert listener.wait(0) is None
 
 
+def test_the_tab_can_be_sent_on_and_only_the_answer_to_that_counts_then(listener: Loopback) -> None:
+    sent: list[tuple[int, dict[str, str], str]] = []
+    silent = f"{listener.redirect_uri}?state={STATE}&error=login_required"
+    browser = threading.Thread(target=lambda: sent.append(get(silent)), daemon=True)
+    browser.start()
+    taken = listener.wait(PATIENCE)
+    assert taken is not None
+    listener.again("another-state")
+    taken.send_on("https://idp.example.com/authorize?state=another-state")
+    browser.join(PATIENCE)
+    ((status, headers, text),) = sent
+    assert (status, headers["Location"]) == (302, "https://idp.example.com/authorize?state=another-state")
+    assert headers["Cache-Control"] == "no-store"
+    assert "login_required" not in text
+    assert get(f"{listener.redirect_uri}?state={STATE}&code=c")[0] == 400
+    answer = Browser(f"{listener.redirect_uri}?state=another-state&code=d")
+    last = listener.wait(PATIENCE)
+    assert last is not None
+    assert ("code", "d") in last.parameters
+    last.show(pages.signed_in("sarah@example.com"))
+    answer.join(PATIENCE)
+    assert answer.status == 200
+
+
 def test_an_idle_connection_hangs_nothing(listener: Loopback) -> None:
     parts = urlsplit(listener.redirect_uri)
     with socket.create_connection((parts.hostname, parts.port)) as idle:
