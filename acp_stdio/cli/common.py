@@ -10,9 +10,11 @@ from typing import Any
 from acp_stdio.audit.record import event_record, user_of
 from acp_stdio.audit.trail import Trail
 from acp_stdio.cli.render import Output
+from acp_stdio.cli.times import local
 from acp_stdio.errors import Failure
-from acp_stdio.identity.model import Account
+from acp_stdio.identity.model import Account, Session
 from acp_stdio.settings.model import Settings
+from acp_stdio.tokens.endings import known_end
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 
@@ -83,6 +85,15 @@ def settings_of(args: argparse.Namespace, *, bare: bool = False) -> Settings:
         environ=os.environ,
         bare=bare,
     )
+
+
+def end_words(session: Session, max_session_age: float) -> str:
+    """`2026-12-03 10:00 (…)`: when a sign-in ends that nobody ends before, and who says so; empty: nobody does."""
+    end = known_end(session, max_session_age)
+    if not end:
+        return ""
+    whose = "says your provider; a renewal may move that" if end == session.refresh_expires_at else "max_session_age"
+    return f"{local(end)} ({whose})"
 
 
 def record_event(

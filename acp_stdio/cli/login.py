@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from acp_stdio.audit.record import utc
-from acp_stdio.cli.common import account_words, output_of, record_event, settings_of, stored_in
+from acp_stdio.cli.common import account_words, end_words, output_of, record_event, settings_of, stored_in
 from acp_stdio.cli.render import Output
 from acp_stdio.cli.times import ago, local
 from acp_stdio.errors import EXIT_NETWORK, EXIT_OK, Failure
@@ -17,6 +17,7 @@ from acp_stdio.identity.model import Session
 from acp_stdio.identity.scopes import narrower, wider
 from acp_stdio.identity.step_up import StepUp, claims_in
 from acp_stdio.settings.model import Settings, UpstreamSettings
+from acp_stdio.tokens.endings import known_end
 
 if TYPE_CHECKING:
     from acp_stdio.login.flow import Choices
@@ -28,8 +29,6 @@ EXAMPLES = """\
   acp-stdio login --device          this computer has no browser
   acp-stdio login --add-scope S     with one more right that a server wants
 """
-UNTIL = "until you sign out or your company ends the session"
-"""Refresh tokens have a life of their own, which no standard makes a provider tell."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -204,9 +203,15 @@ def _words(one: SignedIn) -> str:
     start = "Already signed in" if one.already else "Signed in"
     confirmed = f" Confirmed {ago(session.confirmed_at, time.time())}." if one.already else ""
     return (
-        f"{start} as {account_words(session.account)}{since}, {UNTIL}. "
+        f"{start} as {account_words(session.account)}{since}, {_until(one)}. "
         f"The sign-in is stored in {stored_in(session.storage)}.{confirmed}{_other_scopes(session)}"
     )
+
+
+def _until(one: SignedIn) -> str:
+    """Refresh tokens have a life of their own, which no standard makes a provider tell."""
+    day = end_words(one.session, one.settings.identity.max_session_age)
+    return f"until {f'{day}, or until ' if day else ''}you sign out or your company ends the session"
 
 
 def _other_scopes(session: Session) -> str:
@@ -232,5 +237,5 @@ def _facts(one: SignedIn) -> dict[str, Any]:
         "scopes_not_asked_for": list(wider(session)),
         "scopes_not_granted": list(narrower(session)),
         "obtained_at": utc(session.obtained_at),
-        "until": None,
+        "until": utc(end) if (end := known_end(session, one.settings.identity.max_session_age)) else None,
     }

@@ -16,7 +16,7 @@ from acp_stdio.audit.delivery import undelivered, undelivered_words
 from acp_stdio.audit.folder import Folder
 from acp_stdio.audit.record import utc
 from acp_stdio.catalogue.file import CatalogueFile
-from acp_stdio.cli.common import account_words, output_of, settings_of, stored_in
+from acp_stdio.cli.common import account_words, end_words, output_of, settings_of, stored_in
 from acp_stdio.cli.origins import identity_values, identity_words, upstream_values
 from acp_stdio.cli.origins import rows as rows_of
 from acp_stdio.cli.render import table
@@ -25,7 +25,7 @@ from acp_stdio.errors import EXIT_OK, EXIT_SIGN_IN_REQUIRED, Failure
 from acp_stdio.identity.model import Session
 from acp_stdio.identity.scopes import narrower, wider
 from acp_stdio.settings.model import Settings, UpstreamSettings
-from acp_stdio.tokens.endings import signed_out, too_old, unless_withdrawn
+from acp_stdio.tokens.endings import known_end, signed_out, too_old, unless_withdrawn
 from acp_stdio.tokens.session_file import SessionFile
 from acp_stdio.tokens.sign_ins import by_sign_in, serves
 from acp_stdio.vault.lock import FileLock
@@ -154,6 +154,7 @@ def _facts(
         "scopes_not_granted": list(narrower(known)),
         "obtained_at": utc(known.obtained_at) if known.obtained_at else None,
         "confirmed_at": utc(known.confirmed_at) if known.confirmed_at else None,
+        "until": utc(end) if signed_in and (end := known_end(known, settings.identity.max_session_age)) else None,
         "recheck_identity_s": settings.identity.recheck_identity,
         "identity": identity_values(settings, known),
         "ended_at": utc(known.ended_at) if known.ended_at else None,
@@ -220,7 +221,7 @@ def _words(settings: Settings, session: Session | None, data: dict[str, Any], no
         ("identity", settings.identity.name if settings.identities else ""),
         ("stored in", stored_in(str(data["storage"])) if known.signed_in or data["storage"] == "file" else ""),
         ("confirmed", f"{ago(known.confirmed_at, now)} {recheck}" if known.signed_in else ""),
-        ("ends", "when you sign out or your company ends the session" if known.signed_in else ""),
+        ("ends", _ends(known, settings.identity.max_session_age) if known.signed_in else ""),
         ("scopes", " ".join(known.scopes) if known.signed_in else ""),
         ("unasked", f"{' '.join(wider(known))} (granted, although not asked for)" if wider(known) else ""),
         ("denied", f"{' '.join(narrower(known))} (asked for, and not granted)" if narrower(known) else ""),
@@ -228,6 +229,11 @@ def _words(settings: Settings, session: Session | None, data: dict[str, Any], no
     blocks = [table(rows), *([identity_words(data["identity"])] if verbose else [])]
     blocks += [_upstream_words(each, now, verbose=verbose) for each in data["upstreams"]]
     return "\n\n".join(blocks)
+
+
+def _ends(session: Session, max_session_age: float) -> str:
+    day = end_words(session, max_session_age)
+    return f"{f'{day}, or ' if day else ''}when you sign out or your company ends the session"
 
 
 def _upstream_words(each: dict[str, Any], now: float, *, verbose: bool) -> str:

@@ -102,6 +102,8 @@ class Session:
     """Which `Grant.rotation` is being spent; -1 where that is not known. A later one was stored: nothing is cut off."""
     access_ttl: float = 0.0
     """Seconds that the last access token was issued for; `confirmed_at` plus this: no token lives longer."""
+    refresh_expires_at: float = 0.0
+    """When the stored refresh token ends, as the provider said with it. Epoch seconds; 0: it did not say."""
     ended_at: float = 0.0
     ended_because: str = ""
     """Why `signed_in` is false: `logout`, `withdrawn` (the administrator has revoked the person), `revoked` (the IdP

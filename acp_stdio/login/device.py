@@ -18,6 +18,7 @@ from acp_stdio.login.opener import safe_url
 from acp_stdio.login.wanted import Wanted
 from acp_stdio.oauth.client import Client, proven
 from acp_stdio.oauth.endpoint import TokenError, TokenResponse
+from acp_stdio.oauth.explain import explain
 from acp_stdio.oauth.http import ConnectionFailed, send
 from acp_stdio.oauth.metadata import AuthorizationServer
 from acp_stdio.oauth.words import plain
@@ -42,29 +43,49 @@ class DeviceCode:
     interval: float
 
 
-def request_device_code(server: AuthorizationServer, http: httpx2.Client, client: Client, wanted: Wanted) -> DeviceCode:
-    """RFC 8628 section 3.1. Raises `Failure`: configuration_invalid, idp_unreachable."""
+def require_device_flow(server: AuthorizationServer) -> str:
+    """The address of the server's device flow (RFC 8628 section 4). Raises `Failure(configuration_invalid)`."""
     if server.device_authorization_endpoint is None:
         raise Failure(
             "configuration_invalid",
-            f"{server.issuer} does not offer the device flow.",
-            "Run `acp-stdio login` without --device, or with --paste where there is no browser.",
+            f"{server.issuer} does not offer the device flow (it has no device_authorization_endpoint).",
+            "Run `acp-stdio login --paste`, which works with a browser on any computer.",
         )
+    return server.device_authorization_endpoint
+
+
+def request_device_code(server: AuthorizationServer, http: httpx2.Client, client: Client, wanted: Wanted) -> DeviceCode:
+    """RFC 8628 section 3.1. Raises `Failure`: configuration_invalid, idp_unreachable, denied."""
+    url = require_device_flow(server)
     scope = {"scope": " ".join(wanted.scopes)} if wanted.scopes else {}
-    form, basic = proven({"client_id": client.client_id, **scope}, client.credential)
-    try:
-        answer = send(http, "POST", server.device_authorization_endpoint, {**form, **wanted.audiences}, basic=basic)
+    named = {"client_id": client.client_id}
+    form, basic = proven({**named, **scope}, client.credential)
+    try:  # the client's name stays in the form beside HTTP Basic: Google's documentation requires it
+        answer = send(http, "POST", url, {**form, **named, **wanted.audiences}, basic=basic)
     except ConnectionFailed as error:
         raise error.failure() from None
     document = answer.json_object() or {}
     if answer.status != 200 or "error" in document:
-        said = plain(f"{document.get('error', answer.status)}: {document.get('error_description', 'no reason given')}")
-        raise Failure(
-            "idp_unreachable" if answer.status >= 500 else "configuration_invalid",
-            f"The identity provider did not start the device flow ({said}).",
-            "Ask whoever runs it to allow the device flow for this client, or sign in with a browser.",
-        )
+        raise _not_started(answer.status, document)
     return _read(document)
+
+
+def _not_started(status: int, document: Mapping[str, Any]) -> Failure:
+    error, description = (
+        plain(str(document.get("error", status)), 60),
+        plain(str(document.get("error_description", ""))),
+    )
+    if status < 500 and (known := explain(error, description)):
+        return known
+    if error == "invalid_scope":
+        advice = "It may allow fewer scopes with a code than with a browser: run `acp-stdio login --paste`."
+    else:
+        advice = "Ask whoever runs it to allow the device flow for this client, or run `acp-stdio login --paste`."
+    return Failure(
+        "idp_unreachable" if status >= 500 else "configuration_invalid",
+        f"The identity provider did not start the device flow ({error}: {description or 'no reason given'}).",
+        advice,
+    )
 
 
 def wait_for_person(
@@ -119,7 +140,9 @@ def instructions(code: DeviceCode) -> str:
 
 def _read(document: Mapping[str, Any]) -> DeviceCode:
     device_code, user_code = document.get("device_code"), document.get("user_code")
-    uri, complete = document.get("verification_uri"), document.get("verification_uri_complete")
+    # Google's is older than RFC 8628 (developers.google.com/identity/protocols/oauth2/limited-input-device).
+    uri = document.get("verification_uri") or document.get("verification_url")
+    complete = document.get("verification_uri_complete")
     if not (isinstance(device_code, str) and isinstance(user_code, str) and isinstance(uri, str)):
         raise Failure(
             "idp_unreachable",

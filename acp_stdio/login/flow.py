@@ -15,7 +15,7 @@ from acp_stdio.identity.step_up import NOTHING_MORE, StepUp
 from acp_stdio.login.answer import UnknownClient
 from acp_stdio.login.browser import Ask, BrowserChoices, Granted, Talk, browser_grant
 from acp_stdio.login.client import InteractiveClient
-from acp_stdio.login.device import instructions, request_device_code, wait_for_person
+from acp_stdio.login.device import instructions, request_device_code, require_device_flow, wait_for_person
 from acp_stdio.login.opener import Opener
 from acp_stdio.login.person import who_signed_in
 from acp_stdio.login.registering import Chooser
@@ -37,6 +37,7 @@ from acp_stdio.vault.device_key import stored_key
 
 TIMEOUT = 300.0
 """Seconds that the person has for the browser, unless they say otherwise."""
+_WEEK = 7 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ def sign_in_at(
                 "The device flow cannot ask for a stronger sign-in.",
                 "Sign in with a browser, or with --paste where there is none here.",
             )
+        require_device_flow(server)  # before a client is registered that could not use it
         client = chooser.choose(None)
         code = request_device_code(server, http, client, wanted)
         talk(instructions(code))
@@ -206,6 +208,8 @@ def _keep(
                 raise Failure("login_required", "Whoever asked for this sign-in has gone.", "Ask again.") from None
             return session
         _say_who_is_replaced(ctx, account, talk)
+        if 0 < response.refresh_expires_in <= _WEEK and (why := preset_of(ctx.settings.identity).short_lived):
+            talk(why)
         return store_grant(
             ctx, response, account, wanted.resources, scopes, asked=wanted.scopes, at=server, client=client
         )

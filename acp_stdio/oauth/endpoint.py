@@ -36,6 +36,8 @@ class TokenResponse:
     expires_in: float
     """Seconds from the answer; `UNSAID_LIFETIME` where the server did not say."""
     refresh_token: Secret | None = None
+    refresh_expires_in: float = 0.0
+    """Seconds from the answer that the refresh token is good for; 0: no end of it was said."""
     id_token: Secret | None = None
     scope: str | None = None
 
@@ -147,6 +149,9 @@ def exchange(
     )
 
 
+_REFRESH_LIFETIMES: Final = ("refresh_token_expires_in", "refresh_expires_in")
+"""What no standard has a name for: Google's, GitHub's and Entra External ID's, and Keycloak's, where 0 is "no end"."""
+_CENTURY: Final = 36_500 * 86_400.0
 _B64TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 """What a Bearer credential is made of (RFC 6750 section 2.1)."""
 
@@ -173,6 +178,7 @@ def parse_token_response(answer: Answer) -> TokenResponse:
         token_type="Bearer",  # noqa: S106  # a scheme's name, spelled one way
         expires_in=_lifetime(document.get("expires_in")),
         refresh_token=_secret(document, "refresh_token"),
+        refresh_expires_in=_refresh_lifetime(document),
         id_token=_secret(document, "id_token"),
         scope=scope if isinstance(scope, str) else None,
     )
@@ -223,9 +229,19 @@ def _secret(document: Mapping[str, Any], name: str) -> Secret | None:
     return Secret(value) if isinstance(value, str) and value else None
 
 
+def _refresh_lifetime(document: Mapping[str, Any]) -> float:
+    said = max(_seconds(document.get(name)) for name in _REFRESH_LIFETIMES)
+    return said if said < _CENTURY else 0.0
+
+
 def _lifetime(value: object) -> float:
+    return _seconds(value, UNSAID_LIFETIME)
+
+
+def _seconds(value: object, unsaid: float = 0.0) -> float:
+    """A length of time as answers have it, some of them as text; `unsaid` where it is none."""
     try:
         seconds = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else -1.0
     except (ValueError, OverflowError):
         seconds = -1.0
-    return seconds if math.isfinite(seconds) and seconds >= 0 else UNSAID_LIFETIME
+    return seconds if math.isfinite(seconds) and seconds >= 0 else unsaid

@@ -127,6 +127,20 @@ _TABLE: Final = (
         "The provider wants the client's secret, also of a desktop client",
         "Store the secret and name its place in `client_secret_ref`.",
     ),
+    # …/limited-input-device, "Allowed scopes"; the words: hickford/git-credential-oauth#38, anxdpanic/
+    # plugin.video.youtube#299.
+    _Row(
+        r"Invalid device flow scope:? ?\S*",
+        "configuration_invalid",
+        "Google allows only openid, email, profile and a few scopes of Drive and YouTube with a code",
+        "Run `acp-stdio login --paste`, or take the others out of `scopes`.",
+    ),
+    _Row(
+        r"Only clients of type .{1,6}TVs and Limited Input devices",
+        "configuration_invalid",
+        "Google starts the device flow only for a client of its type for TVs and limited input",
+        "Run `acp-stdio login --paste`, or have such a client made and write its `client_id`.",
+    ),
     # keycloak.org: the token endpoint's answers to a client without the scope or the person's role offline_access
     # (server_admin, "Offline access"), and to an unknown client.
     _Row(

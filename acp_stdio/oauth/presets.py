@@ -55,6 +55,8 @@ class Preset:
     """Repeated whenever scopes are sent, or the answer lacks the ID or refresh token."""
     client_capabilities: tuple[str, ...] = ()
     """What the provider is told that this program can do, in each request that brings a token."""
+    short_lived: str = ""
+    """Why a sign-in lasts a week or less, and what changes that, as one sentence."""
     endpoints: Mapping[str, str] = field(default_factory=dict[str, str])
     """Metadata of a provider that publishes none; `{issuer}`, `{origin}` and `{api}` stand for its addresses."""
     deviations: tuple[str, ...] = ()
@@ -150,8 +152,9 @@ AUTH0: Final = Preset(
     ),
 )
 
-# developers.google.com/identity: openid-connect/openid-connect, openid-connect/reference,
-# protocols/oauth2/native-app; cloud.google.com/docs/authentication/token-types.
+# developers.google.com/identity: openid-connect/openid-connect, openid-connect/reference, protocols/oauth2
+# ("Refresh token expiration"), protocols/oauth2/{native-app,limited-input-device};
+# cloud.google.com/docs/authentication/token-types.
 GOOGLE: Final = Preset(
     "google",
     sends_resource=False,
@@ -162,6 +165,8 @@ GOOGLE: Final = Preset(
     chooses_account=True,
     authorize_params={"access_type": "offline"},
     account_params=("hd",),
+    short_lived="Google ends this sign-in within a week, as it does while the consent screen is in Testing (have it "
+    "published, or made Internal) and where you gave access for a time only.",
     deviations=(
         "the refresh token is asked for by access_type=offline and prompt=consent, not by a scope",
         "access tokens cannot be read by anybody but Google: servers of your own take the ID token "

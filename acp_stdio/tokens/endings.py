@@ -80,6 +80,15 @@ def too_old(session: Session, max_session_age: float, now: float) -> Failure | N
     return Failure("login_required", "Your sign-in is older than your company allows (max_session_age).", SIGN_IN)
 
 
+def known_end(session: Session, max_session_age: float) -> float:
+    """When the sign-in is over by what the provider and the settings (0: no limit) say; 0: neither says it.
+
+    Epoch seconds. A renewal may move the provider's.
+    """
+    ours = session.obtained_at + max_session_age if max_session_age else 0.0
+    return min((each for each in (session.refresh_expires_at, ours) if each), default=0.0)
+
+
 def signed_out(session: Session | None) -> Failure:
     """The refusal for a session that is not signed in."""
     if session is None:

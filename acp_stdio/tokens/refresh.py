@@ -169,9 +169,26 @@ def _renew(
     session = _change(
         ctx,
         session,
-        lambda now: replace(_unmarked(now), confirmed_at=sent_at, access_ttl=response.expires_in or now.access_ttl),
+        lambda now: replace(
+            _unmarked(now),
+            confirmed_at=sent_at,
+            access_ttl=response.expires_in or now.access_ttl,
+            refresh_expires_at=_end_of(response, grant, sent_at, now),
+        ),
     )
     return session, response, sent_at
+
+
+def _end_of(response: TokenResponse, spent: Grant, sent_at: float, now: Session) -> float:
+    """When the refresh token ends that is stored now: as the answer says, else as was said of the one that stays."""
+    if response.refresh_expires_in:
+        return sent_at + response.refresh_expires_in
+    return now.refresh_expires_at if _stays(response, spent) else 0.0
+
+
+def _stays(response: TokenResponse, spent: Grant) -> bool:
+    """An IdP that names no successor does not rotate: the old one stays good."""
+    return response.refresh_token is None or response.refresh_token == spent.refresh_token
 
 
 def _grantable(ctx: Context, session: Session, upstream: UpstreamSettings) -> UpstreamSettings:
@@ -226,8 +243,8 @@ def _end(ctx: Context, session: Session, because: Ending) -> Failure:
 
 
 def _save(ctx: Context, spent: Grant, response: TokenResponse) -> None:
-    """Stores the successor. An IdP that names none does not rotate: the old one stays good."""
-    if response.refresh_token is None or response.refresh_token == spent.refresh_token:
+    """Stores the successor, if there is one."""
+    if response.refresh_token is None or _stays(response, spent):
         return
     successor = replace(spent, refresh_token=response.refresh_token, rotation=spent.rotation + 1)
     why = ""

@@ -129,6 +129,7 @@ def coming_session(
         obtained_at=now,
         confirmed_at=now,
         access_ttl=response.expires_in or 0.0,
+        refresh_expires_at=now + response.refresh_expires_in if response.refresh_expires_in else 0.0,
     )
 
 

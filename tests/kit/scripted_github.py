@@ -72,6 +72,10 @@ class GithubIdp(ScriptedIdp):
         self.issued.append(token)
         return token
 
+    def besides(self, scopes: tuple[str, ...], form: Form) -> dict[str, Any]:
+        """refreshing-user-access-tokens: six months."""
+        return {"refresh_token_expires_in": 15897600}
+
     def keeps(self, scopes: tuple[str, ...], form: Form) -> bool:
         return True
 

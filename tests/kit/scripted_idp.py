@@ -71,6 +71,8 @@ class ScriptedIdp:
     key: str = "good"
     """The kid of the key that is published, and signs unless `signs_with` names another."""
     signs_with: str = ""
+    lost_renewals: int = 0
+    """How many of the next renewals are done, and their answers lost on the way."""
     clock_offset: int = 0
     """Seconds by which the provider's clock is ahead of ours."""
     grants: Callable[[tuple[str, ...]], tuple[str, ...] | None] = field(default=lambda asked: asked)
@@ -153,6 +155,10 @@ class ScriptedIdp:
     def identifies(self, scopes: tuple[str, ...], form: Form) -> bool:
         """Does the answer bring an ID token?"""
         return "openid" in scopes
+
+    def besides(self, scopes: tuple[str, ...], form: Form) -> dict[str, Any]:
+        """Members of a token answer that no standard has."""
+        return {}
 
     def next_refresh_token(self, spent: str | None) -> str:
         if spent is not None:
@@ -249,6 +255,7 @@ class ScriptedIdp:
             "access_token": access,
             "expires_in": self.lifetime({**grant.request, **form}),
         }
+        answer |= self.besides(asked, {**grant.request, **form})
         if granted is not None:
             answer["scope"] = " ".join(granted)
         if self.keeps(asked, {**grant.request, **form}):
@@ -348,10 +355,15 @@ class ServerHandler(BaseHTTPRequestHandler):
         kind, _, pair = self.headers.get("Authorization", "").partition(" ")
         if kind == "Basic":  # RFC 6749 section 2.3.1
             name, _, secret = base64.b64decode(pair).decode().partition(":")
+            form["in_the_form"] = form.get("client_id", "")
             form |= {"client_id": unquote_plus(name), "client_secret": unquote_plus(secret)}
         if kind == "Bearer":
             form["access_token"] = pair
         status, result = (400, {}) if repeated else self.server.idp.answer(self.command, path, form)
+        if form.get("grant_type") == "refresh_token" and self.server.idp.lost_renewals:
+            self.server.idp.lost_renewals -= 1
+            self.close_connection = True
+            return
         body = b"" if isinstance(result, str) else json.dumps(result).encode()
         self.send_response(status)
         if isinstance(result, str):

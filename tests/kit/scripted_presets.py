@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from tests.kit.scripted_idp import Form, Refused, ScriptedIdp
+from tests.kit.scripted_idp import DEVICE_GRANT, Form, Refused, ScriptedIdp
 
 _OPENID: Final = {"openid", "profile", "email", "offline_access"}
+_DRIVE, _YOUTUBE = "https://www.googleapis.com/auth/drive", "https://www.googleapis.com/auth/youtube"
 
 
 @dataclass
@@ -111,6 +112,9 @@ class Auth0Idp(ScriptedIdp):
     policies: set[str] = field(default_factory=set[str])
     """The audiences that the application's refresh token policy names, besides the one that was signed in for."""
 
+    names_itself: bool = False
+    """RFC 9207's parameter is a tenant's setting, off unless switched on (auth0.com/docs: get-started/applications/
+    configure-mix-up-attack-protection)."""
     metadata_paths: tuple[str, ...] = ("/.well-known/openid-configuration",)
     default: str = ""
 
@@ -119,8 +123,7 @@ class Auth0Idp(ScriptedIdp):
         return f"{self.origin}/"
 
     def metadata(self) -> dict[str, Any]:
-        """RFC 9207's parameter is a tenant's setting, off unless switched on."""
-        return {**super().metadata(), "authorization_response_iss_parameter_supported": False}
+        return {**super().metadata(), "authorization_response_iss_parameter_supported": self.names_itself}
 
     def check_request(self, form: Form) -> None:
         audience = form.get("audience", "")
@@ -151,12 +154,18 @@ class Auth0Idp(ScriptedIdp):
 class GoogleIdp(ScriptedIdp):
     """Google. developers.google.com/identity: openid-connect/openid-connect (`access_type`, `hd`),
     openid-connect/reference (both issuers), protocols/oauth2/native-app (client_secret, refresh answers);
-    cloud.google.com/docs/authentication/token-types (opaque access tokens, ID tokens for servers of one's own)."""
+    cloud.google.com/docs/authentication/token-types (opaque access tokens, ID tokens for servers of one's own);
+    protocols/oauth2/limited-input-device (the device flow: scopes, client type, `verification_url`)."""
 
     client_id: str = "407408718192.apps.googleusercontent.com"
     secret: str = "GOCSPX-not-a-secret"
     domain: str = "example.com"
     renews_id_token: bool = True
+    testing: bool = False
+    """The consent screen's publishing status (protocols/oauth2, "Refresh token expiration"): a week, said as
+    `refresh_token_expires_in` with the sign-in; public answers of such apps have 604799 or a little less."""
+    for_devices: bool = True
+    """The client's type is "TVs and Limited Input devices"."""
     old_issuer: bool = False
     """`accounts.google.com` without https in ID tokens, as the reference allows."""
     metadata_paths: tuple[str, ...] = ("/.well-known/openid-configuration",)
@@ -173,6 +182,33 @@ class GoogleIdp(ScriptedIdp):
         if "grant_type" in form and form["client_secret"] != self.secret:
             raise Refused("invalid_client", "The provided client secret is invalid.", 401)
 
+    def _device(self, form: Form) -> dict[str, Any]:
+        """Words of refusals: hickford/git-credential-oauth#38, anxdpanic/plugin.video.youtube#299."""
+        if form.get("in_the_form", self.client_id) != self.client_id:
+            raise Refused("invalid_request", "Missing required parameter: client_id")
+        if not self.for_devices:
+            kind = "Only clients of type 'TVs and Limited Input devices' can use the OAuth 2.0 flow for TV and Limited-"
+            raise Refused(
+                "invalid_client", f"{kind}Input Device Applications. Please create an appropriate client.", 401
+            )
+        allowed = {
+            "openid",
+            "email",
+            "profile",
+            f"{_DRIVE}.appdata",
+            f"{_DRIVE}.file",
+            _YOUTUBE,
+            f"{_YOUTUBE}.readonly",
+        }
+        for scope in form.get("scope", "").split():
+            if scope not in allowed:
+                raise Refused("invalid_scope", f"Invalid device flow scope: {scope}")
+        document = super()._device(form)
+        return {"verification_url": document.pop("verification_uri"), **document}
+
+    def besides(self, scopes: tuple[str, ...], form: Form) -> dict[str, Any]:
+        return {"refresh_token_expires_in": 604799} if self.testing and form["grant_type"] != "refresh_token" else {}
+
     def id_claims(self, user: str) -> dict[str, Any]:
         claims = {**super().id_claims(user), "azp": self.client_id}
         claims |= {"hd": self.domain} if self.domain else {}
@@ -182,8 +218,8 @@ class GoogleIdp(ScriptedIdp):
         return self._secret()
 
     def keeps(self, scopes: tuple[str, ...], form: Form) -> bool:
-        if form.get("grant_type") == "refresh_token":
-            return False
+        if form.get("grant_type") in ("refresh_token", DEVICE_GRANT):
+            return form["grant_type"] == DEVICE_GRANT
         return form.get("access_type") == "offline" and "consent" in form.get("prompt", "").split()
 
     def identifies(self, scopes: tuple[str, ...], form: Form) -> bool:
@@ -198,6 +234,15 @@ class KeycloakIdp(ScriptedIdp):
     metadata_paths: tuple[str, ...] = ("/realms/company/.well-known/openid-configuration",)
     endpoints: str = "/realms/company/protocol/openid-connect"
     offline_role: bool = True
+    revokes_refresh_tokens: bool = False
+    """The realm's setting "Revoke Refresh Token" with a reuse of 0 (server_admin, "Session and token timeouts"):
+    whoever brings a spent one ends the session (services: TokenManager.validateTokenReuse)."""
+    reuses: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._offline = False
+        self._spent: set[str] = set()
 
     @property
     def issuer(self) -> str:
@@ -206,6 +251,12 @@ class KeycloakIdp(ScriptedIdp):
     def check_request(self, form: Form) -> None:
         if "grant_type" in form and not self.offline_role and self._offline:
             raise Refused("not_allowed", "Offline tokens not allowed for the user or client")
+        if (old := form.get("refresh_token", "")) in self._spent:
+            self.reuses += 1
+            self._refresh.clear()
+            raise Refused("invalid_grant", "Maximum allowed refresh token reuse exceeded")
+        if old and self.revokes_refresh_tokens:
+            self._spent.add(old)
         self._offline = "offline_access" in form.get("scope", "").split()
 
     def id_claims(self, user: str) -> dict[str, Any]:
@@ -225,18 +276,30 @@ class KeycloakIdp(ScriptedIdp):
         """Without `offline_access` the refresh token is bound to the browser's session, but there is one."""
         return True
 
+    def next_refresh_token(self, spent: str | None) -> str:
+        """A new one in any case; the old one stays good unless the realm revokes it."""
+        return super().next_refresh_token(spent if self.revokes_refresh_tokens else None)
+
+    def besides(self, scopes: tuple[str, ...], form: Form) -> dict[str, Any]:
+        """`refresh_expires_in` is the session's idle time, and 0 for an offline session without a limit."""
+        return {"refresh_expires_in": 0 if "offline_access" in scopes else 1800, "not-before-policy": 0}
+
 
 @dataclass
 class CognitoIdp(ScriptedIdp):
     """Amazon Cognito. docs.aws.amazon.com/cognito/latest/developerguide: federation-endpoints (two hosts),
     amazon-cognito-user-pools-using-the-access-token (claims), token-endpoint, revocation-endpoint,
-    authorization-endpoint (scopes)."""
+    authorization-endpoint (scopes); cognito-user-identity-pools/latest/APIReference/API_RefreshTokenRotationType."""
 
     metadata_paths: tuple[str, ...] = ("/eu-central-1_AbCdEf/.well-known/openid-configuration",)
     endpoints: str = "/oauth2"
     drops_scope: str = ""
     """A scope that tokens lack although it was asked for, as where the app client may not have it."""
     token_use: str = "access"
+    rotates: bool = False
+    """The app client's setting."""
+    grace: bool = False
+    """A spent refresh token stays good for up to 60 seconds (`RetryGracePeriodSeconds`)."""
 
     @property
     def issuer(self) -> str:
@@ -276,7 +339,10 @@ class CognitoIdp(ScriptedIdp):
 
     def keeps(self, scopes: tuple[str, ...], form: Form) -> bool:
         """A refresh brings no new refresh token, where rotation is not switched on."""
-        return form.get("grant_type") == "authorization_code"
+        return self.rotates or form.get("grant_type") == "authorization_code"
+
+    def next_refresh_token(self, spent: str | None) -> str:
+        return super().next_refresh_token(None if self.grace else spent)
 
 
 @dataclass

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -140,11 +141,17 @@ def test_what_is_no_jwt_access_token_goes_out_and_the_trail_says_which_it_was(tm
 
 
 def test_googles_id_token_reaches_status_and_its_end_is_told(tmp_path: Path, upstream: str) -> None:
-    with GoogleIdp() as idp:
+    with GoogleIdp(testing=True) as idp:
         machine = google(tmp_path, idp, upstream, "id_token")
         done = machine.run("login")
         assert "Signed in as alice@example.com" in done.stdout, done.stderr
+        assert "while the consent screen is in Testing" in done.stderr
         facts = machine.json("status", "--check")
+        day = datetime.fromisoformat(facts["until"]).astimezone().strftime("%Y-%m-%d %H:%M")
+        assert 6 <= (datetime.fromisoformat(facts["until"]) - datetime.now(UTC)).days < 7
+        assert f"until {day} (says your provider; a renewal may move that), or until you sign out" in done.stdout
+        assert f"{day} (says your provider; a renewal may move that), or when you sign" in machine.run("status").stdout
+        assert machine.json("login")["until"] == facts["until"]
         assert facts["tenant"] == "example.com"
         assert facts["upstreams"][0]["token_format"] == "id_token"
         assert facts["upstreams"][0]["token"]["aud"] == idp.client_id

@@ -16,6 +16,7 @@ from acp_stdio.settings.model import Settings
 from acp_stdio.tokens.context import open_context
 from acp_stdio.tokens.logout import sign_out
 from acp_stdio.tokens.refresh import obtain_token
+from acp_stdio.tokens.session_file import SessionFile
 from tests.kit import human, leaks
 from tests.kit.scripted_github import GithubIdp
 from tests.kit.signing_in import Machine, bare_upstream
@@ -80,6 +81,9 @@ def test_who_it_is_comes_from_github_itself_and_a_token_is_asked_about_before_it
     account = signs_in(mine, flow=flow)
     assert (account.key, account.label, account.issuer) == ("1001", "alice", github.issuer)
     found = token(mine)
+    session = SessionFile(mine.state_dir).read()
+    assert session is not None
+    assert session.refresh_expires_at - session.confirmed_at == 15897600, "six months from the last renewal"
     assert found.claims == {"format": "opaque"}
     assert github.living == {found.value.reveal(): "alice"}, "the ones before ended with the renewal"
     assert [path for path, _ in github.requests].count("/user") == 2

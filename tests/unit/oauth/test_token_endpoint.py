@@ -80,6 +80,23 @@ def test_a_lifetime_that_makes_no_sense_is_a_short_one(expires_in: object, secon
     assert parse_token_response(answer(200, {**GOOD, "expires_in": expires_in})).expires_in == seconds
 
 
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ({"refresh_token_expires_in": 604799}, 604799),  # Google
+        ({"refresh_expires_in": "1800"}, 1800),  # Keycloak; as text elsewhere
+        ({"refresh_expires_in": 0}, 0),  # Keycloak's offline session without a limit
+        ({"refresh_token_expires_in": None, "refresh_expires_in": 60}, 60),
+        ({"refresh_token_expires_in": -1}, 0),
+        ({"refresh_token_expires_in": True}, 0),
+        ({"refresh_token_expires_in": 1e300}, 0),  # no calendar has that day
+        ({}, 0),
+    ],
+)
+def test_the_end_of_a_refresh_token_is_known_where_the_answer_says_it(said: dict[str, object], seconds: float) -> None:
+    assert parse_token_response(answer(200, {**GOOD, **said})).refresh_expires_in == seconds
+
+
 def test_a_strangers_words_are_cut_short_and_cannot_move_the_cursor() -> None:
     error = error_of(400, {"error": "invalid_grant", "error_description": "\x1b[2J\r\nno" + "o" * 1000})
     assert "\x1b" not in error.message

@@ -146,6 +146,25 @@ def test_each_answer_has_its_consequence(tmp_path: Path, row: Row) -> None:
     assert (now.generation > 3) is not row.signed_in
 
 
+@pytest.mark.parametrize(
+    ("successor", "said", "end"),
+    [
+        ("rt-1", 600.0, NOW + 600),
+        (None, 600.0, NOW + 600),
+        (None, 0.0, 20_000.0),  # the same refresh token, of which that was said
+        ("rt-0", 0.0, 20_000.0),
+        ("rt-1", 0.0, 0.0),  # another one, of which nothing was said
+    ],
+)
+def test_the_end_of_the_stored_refresh_token_is_the_one_that_was_said_of_it(
+    tmp_path: Path, successor: str | None, said: float, end: float
+) -> None:
+    world = World(tmp_path, [lambda world: replace(ok(successor)(world), refresh_expires_in=said)])
+    world.session.write(replace(SESSION, refresh_expires_at=20_000.0))
+    world.obtain()
+    assert world.now().refresh_expires_at == end
+
+
 def test_a_newer_rotation_in_the_vault_is_used_before_anybody_is_signed_out(tmp_path: Path) -> None:
     def overtaken(world: World) -> TokenResponse:
         world.vault.save(replace(GRANT, refresh_token=Secret("rt-newer"), rotation=6))
