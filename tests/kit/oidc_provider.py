@@ -35,7 +35,7 @@ class OidcProvider:
         self._control("fault", path=path, mode=mode, n=times, ms=milliseconds)
 
     def release(self) -> None:
-        """Lets every held request go on."""
+        """Lets every held request go on, and holds no other."""
         self._control("release")
 
     def disable(self, user: str) -> None:

@@ -241,6 +241,8 @@ async def steer(tools: Tools, verifier: Verifier) -> None:
                 verifier.refusals = int(number)
             case ["distrust"]:
                 verifier.distrusted = verifier.known
+            case ["mark", _]:
+                pass  # all that was said before stands before this in the log
             case _:
                 continue
         say(f"steered {line.strip()}")

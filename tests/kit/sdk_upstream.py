@@ -21,6 +21,7 @@ class SdkUpstream:
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
         self._lines: list[str] = []
+        self._marks = self._asked = 0
         self._news = threading.Condition()
         self._ended = False
         assert process.stdout is not None
@@ -31,12 +32,14 @@ class SdkUpstream:
     def lines(self, *parts: str, since: int = 0) -> list[str]:
         """The logged lines, from number `since` on, that hold all of `parts`."""
         with self._news:
+            self._catch_up()
             return [line for line in self._lines[since:] if all(part in line for part in parts)]
 
     @property
     def now(self) -> int:
         """How many lines there are, for `since`."""
         with self._news:
+            self._catch_up()
             return len(self._lines)
 
     def wait_for(self, *parts: str, since: int = 0, count: int = 1) -> list[str]:
@@ -55,9 +58,7 @@ class SdkUpstream:
     def steer(self, command: str) -> None:
         """Gives one of the commands and waits until the server has taken it."""
         since = self.now
-        assert self._process.stdin is not None
-        self._process.stdin.write(command + "\n")
-        self._process.stdin.flush()
+        self._tell(command)
         self.wait_for(f"steered {command}", since=since)
 
     def stop(self) -> None:
@@ -71,11 +72,28 @@ class SdkUpstream:
             self._process.wait(10)
         self._reader.join(10)
 
+    def _tell(self, command: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(command + "\n")
+        self._process.stdin.flush()
+
+    def _catch_up(self) -> None:
+        """Waits until all that the server has said by now is read: an answer can be here before its line is."""
+        if self._ended or self._process.stdin is None or self._process.stdin.closed:
+            return
+        self._asked += 1
+        self._tell(f"mark {self._asked}")
+        mark = self._asked
+        assert self._news.wait_for(lambda: self._marks >= mark or self._ended, PATIENCE), "the server is silent"
+
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             with self._news:
-                self._lines.append(line.rstrip("\n"))
+                if line.startswith("steered mark "):
+                    self._marks = int(line.split()[2])
+                else:
+                    self._lines.append(line.rstrip("\n"))
                 self._news.notify_all()
         with self._news:
             self._ended = True

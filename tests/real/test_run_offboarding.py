@@ -56,10 +56,12 @@ def test_a_logout_cancels_what_is_in_flight_and_refuses_what_comes(scene: Scene,
 
 
 def test_a_call_right_after_the_logout_is_refused_though_the_process_has_not_looked_around_yet(scene: Scene) -> None:
+    started = scene.upstream.now
     with contextlib.ExitStack() as stack:
         hosts = [stack.enter_context(scene.host(modern=True)) for _ in range(3)]
         for host in hosts:
             assert text_of(host.call("whoami")) == "alice"
+        scene.upstream.wait_for("tool=whoami", "outcome=ok", since=started, count=3)
         since = scene.upstream.now
         scene.logout()
         answers = [host.answer(host.begin("whoami")) for host in hosts]

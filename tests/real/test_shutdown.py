@@ -244,7 +244,7 @@ def test_a_logout_ends_calls_in_flight_in_every_process_within_a_second(
         server.next("tools/call", *[Request.never] * len(hosts))
         asked = [(host, host.begin("echo", text=f"logout {n}")) for n, host in enumerate(hosts)]
         held = [server.held(f"logout {n}") for n in range(len(hosts))]
-        provider.fault("/token/revocation", "hold")
+        provider.fault("/token/revocation", "hold", times=1 + len(hosts))  # each of them gives its own token back
         leaving = scene.machine.start("logout")
         try:
             session = scene.machine.state / "session.json"
@@ -257,17 +257,17 @@ def test_a_logout_ends_calls_in_flight_in_every_process_within_a_second(
             took = time.monotonic() - began
             log.info("logout: %.2f s", took)
             assert took < BOUND
-            assert all(request.left.wait(30) for request in held)
-            count = len(server.requests)
-            for host in hosts:
-                refused = host.call("echo", text="after the logout")
-                assert text_of(refused).startswith("Nothing was sent. You signed out.")
-            assert len(server.requests) == count
             assert leaving.poll() is None, "the provider is still being told"
         finally:
             provider.release()
             leaving.communicate(timeout=host_kit.PATIENCE)
         assert leaving.returncode == 0
+        assert all(request.left.wait(30) for request in held)
+        count = len(server.requests)
+        for host in hosts:
+            refused = host.call("echo", text="after the logout")
+            assert text_of(refused).startswith("Nothing was sent. You signed out.")
+        assert len(server.requests) == count
     holds_in_the_trail(scene)
     ended = [r["outcome"] for r in scene.trail("call.outcome") if r["reason"] == "login_required"]
     assert ended == ["cancelled"] * len(hosts)
