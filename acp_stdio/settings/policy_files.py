@@ -46,10 +46,15 @@ class PolicyFiles:
         if seen != self._seen:
             if managed.in_flux(managed.PLACE, time.time(), known=self._seen[:1] not in ((), (_NOTHING,))):
                 raise _half_saved()  # and not remembered: the next call looks again
+            if seen[1] == _NOTHING and self._has_user_rules():
+                raise _gone(self._user)  # as an editor leaves it for a moment between two versions
             self._read(seen[:2])
         if self._failure is not None:
             raise self._failure
         return self._policy
+
+    def _has_user_rules(self) -> bool:
+        return self._policy is not None and any(layer.name == "user" for layer in self._policy.layers)
 
     def _look(self) -> tuple[_Signature, ...]:
         return tuple(_signature(path) for path in (managed.PLACE, self._user, *self._signed))
@@ -86,6 +91,14 @@ def _half_saved() -> Failure:
         f"The rules about calls cannot be read, so nothing passes. {managed.PLACE} was changed less than a second "
         f"ago and may be half saved.",
         "Try again in a second.",
+    )
+
+
+def _gone(user: Path) -> Failure:
+    return Failure(
+        "configuration_invalid",
+        f"The rules about calls cannot be read, so nothing passes. {user}, which had some, is gone.",
+        "Put it back; if nobody wants its rules any more, quit and reopen the host.",
     )
 
 

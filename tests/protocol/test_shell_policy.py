@@ -108,7 +108,7 @@ def test_a_change_of_the_rules_takes_effect_on_the_next_call(stage: Stage) -> No
         rules(stage, DENY)
         stage.call("delete_all")
         assert reason_of(await stage.read()) == "denied"
-        (stage.folder / "config.toml").unlink()
+        rules(stage, "")
         stage.call("delete_all")
         await stage.until(lambda: len(stage.connector.sent) == 2)
         rules(stage, DENY, by_admin=True)
@@ -139,6 +139,28 @@ def test_rules_that_cannot_be_read_let_nothing_pass(stage: Stage, text: str, by_
         rested(path.parent)
         stage.call("report")
         await stage.until(lambda: len(stage.connector.sent) == 2)
+
+    play(stage, act)
+
+
+def test_rules_whose_file_is_away_for_a_moment_are_not_forgotten(stage: Stage) -> None:
+    """Some editors rename what they save, and then write it anew."""
+    path, aside = stage.folder / "config.toml", stage.folder / "config.toml~"
+
+    async def act() -> None:
+        stage.give(stage.token())
+        rules(stage, DENY)
+        stage.call("delete_all")
+        assert reason_of(await stage.read()) == "denied"
+        path.rename(aside)
+        stage.call("delete_all")
+        refused = await stage.read()
+        assert reason_of(refused) == "configuration_invalid"
+        assert f"{path}, which had some, is gone" in text_of(refused)
+        aside.rename(path)
+        stage.call("delete_all")
+        assert reason_of(await stage.read()) == "denied"
+        assert stage.connector.sent == []
 
     play(stage, act)
 
