@@ -31,7 +31,7 @@ from acp_stdio.tokens.messages import (
     no_answer,
 )
 
-WATCHDOG: Final = 45.0
+WATCHDOG: Final = 60.0
 """Seconds after which this process ends whatever it waits for. Every single wait has a shorter bound."""
 
 SAVING: Final = 5.0

@@ -30,7 +30,9 @@ LOCK_TIMEOUT: Final = 20.0
 """Seconds to wait for another process's refresh; longer than one that goes well can take."""
 
 _REREADS: Final = (0.0, 0.025, 0.05, 0.1)
-_SAVES: Final = (0.0, 0.2, 1.0)
+_SAVES: Final = (0.0, 0.2, 1.0, 2.0, 4.0, 8.0)
+"""Seconds before each try to store what was rotated. With the bound of each try that is half a minute in which a
+keyring that froze, or was locked just then, may come back: the refresh token before is spent already."""
 
 
 def obtain_token(

@@ -53,7 +53,7 @@ def locked(world: World) -> None:
 
 def gone(world: World) -> None:
     """The daemon died: whoever asks it, is told so for as long as it is away."""
-    world.memory.fail_saves(3)
+    world.memory.fail_saves(6)
 
 
 @pytest.mark.parametrize("happens", [locked, gone])

@@ -195,15 +195,15 @@ def test_the_vault_is_read_again_a_few_times_before_a_refusal_is_believed(tmp_pa
 
 def test_nobody_has_the_access_token_before_its_refresh_token_is_stored(tmp_path: Path) -> None:
     world = World(tmp_path, [ok()])
-    world.memory.fail_saves(2)
+    world.memory.fail_saves(5)
     assert world.obtain().value == Secret("at-1")
     assert world.stored() == "rt-1"
-    assert world.slept[-3:] == [0.0, 0.2, 1.0]
+    assert world.slept[-6:] == [0.0, 0.2, 1.0, 2.0, 4.0, 8.0]
 
 
 def test_a_refresh_token_that_cannot_be_stored_is_said_plainly(tmp_path: Path) -> None:
     world = World(tmp_path, [ok()])
-    world.memory.fail_saves(3)
+    world.memory.fail_saves(6)
     failure = world.refused()
     assert failure.reason == "keyring_locked"
     assert "renewed" in failure.message
