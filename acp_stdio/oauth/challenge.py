@@ -2,13 +2,14 @@
 
 import json
 from dataclasses import dataclass, replace
-from typing import Final, cast
+from typing import Final
 
 import httpx2
 
 from acp_stdio import __version__
 from acp_stdio.identity.step_up import scopes_in
-from acp_stdio.oauth.http import Answer, ConnectionFailed, send, send_for_headers
+from acp_stdio.oauth.http import ConnectionFailed, send, send_for_headers
+from acp_stdio.wire import errors
 from acp_stdio.wire.challenge import parameters
 
 _META: Final = {
@@ -32,8 +33,7 @@ _INITIALIZE: Final = json.dumps(
 _HEADERS: Final = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
 _MODERN: Final = {**_HEADERS, "MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "server/discover"}
 _OLDER: Final = (400, 404, 405)
-"""What a server answers to what it does not know, by all revisions' rules for backward compatibility."""
-_MODERN_ERRORS: Final = (-32020, -32021, -32022)
+"""What a server without Streamable HTTP answers to a POST (MCP 2025-11-25, transports, backwards compatibility)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def ask(url: str, http: httpx2.Client) -> Challenge:
     try:
         answer = send(http, "POST", url, document=_DISCOVER, headers=_MODERN)
         status, headers = answer.status, answer.headers
-        if _of_legacy_era(answer):
+        if errors.means_legacy(answer.status, answer.body):
             status, headers = send_for_headers(http, "POST", url, _HEADERS, _INITIALIZE)
             if session := headers.get("mcp-session-id"):
                 send_for_headers(http, "DELETE", url, {"Mcp-Session-Id": session})
@@ -64,13 +64,6 @@ def ask(url: str, http: httpx2.Client) -> Challenge:
     except ConnectionFailed as error:
         raise error.failure("upstream_unreachable") from None
     return replace(parse_challenge(headers.get("www-authenticate", "")), refused=True) if status == 401 else Challenge()
-
-
-def _of_legacy_era(answer: Answer) -> bool:
-    """A 4xx to a modern request without a modern error in it (MCP 2026-07-28, streamable-http)."""
-    error: object = (answer.json_object() or {}).get("error")
-    code = cast("dict[str, object]", error).get("code") if isinstance(error, dict) else None
-    return answer.status in _OLDER and code not in _MODERN_ERRORS
 
 
 def parse_challenge(header: str) -> Challenge:

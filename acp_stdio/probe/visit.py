@@ -23,6 +23,7 @@ from acp_stdio.upstream.http import Exchange
 from acp_stdio.upstream.network import connect
 from acp_stdio.upstream.statements import Statements
 from acp_stdio.upstream.streamable_http import Answer
+from acp_stdio.wire import errors, frames
 from acp_stdio.wire.ending import Ending
 from acp_stdio.wire.headers import header_annotations, header_block, param_headers, request_headers
 
@@ -32,7 +33,6 @@ MAX_PAGES: Final = 20
 Era = Literal["2025-11-25", "2026-07-28"]
 LEGACY: Final[Era] = "2025-11-25"
 MODERN: Final[Era] = "2026-07-28"
-_MODERN_ERRORS: Final = (-32020, -32021, -32022)
 _CLIENT: Final = {"name": "acp-stdio-check", "version": __version__}
 
 
@@ -117,11 +117,10 @@ class Visitor:
         heard = await asker.post(
             "server/discover", {"_meta": _META}, dict(request_headers("server/discover", MODERN, {}))
         )
-        code = heard.error.get("code")
         if heard.ending.status in (401, 403):  # it looks at the token first; what comes next tells
             return LEGACY
-        legacy = heard.ending.status in (400, 404, 405) and code not in _MODERN_ERRORS
-        return LEGACY if legacy or code == -32601 else MODERN
+        legacy = errors.means_legacy(heard.ending.status, heard.ending.body)
+        return LEGACY if legacy or heard.error.get("code") == frames.METHOD_NOT_FOUND else MODERN
 
     async def _ask(self, asker: "_Asker", request_id: str) -> Seen:
         if self._question.tool:

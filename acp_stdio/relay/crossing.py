@@ -114,10 +114,12 @@ class Crossing(Desk):
             return False
         if self._session.hello is not None:  # it speaks the other era too, and shall go on in its session
             return False
-        if ending.status not in (400, 404, 405) or self._speaks(modern=True) or row.method == methods.DISCOVER:
+        if self._speaks(modern=True) or row.method == methods.DISCOVER:
             return False
         code = errors.code_in(ending.body)
-        if errors.is_modern(ending.body) or (ending.status == 404 and code == frames.METHOD_NOT_FOUND):
+        if not errors.means_legacy(ending.status, ending.body):
+            return False
+        if ending.status == 404 and code == frames.METHOD_NOT_FOUND:
             return False
         if code:
             row.doubt = answers.named(frames.parse(ending.body), row.id).raw

@@ -238,7 +238,7 @@ class Relay(Timing):
                 if row.phase is not Phase.HELD:
                     self._drop(row)
                 return told
-        if row.method == methods.DISCOVER and ending.status in (400, 404, 405):
+        if row.method == methods.DISCOVER and errors.means_legacy(ending.status, ending.body):
             learned = self._learn(DISCOVER, NO_ERA)
             waits = self._waits(row)
             self._drop(row)

@@ -12,6 +12,10 @@ _MODERN: Final = (HEADER_MISMATCH, -32021, -32022)
 """What only a server of the modern era says (MCP 2026-07-28, basic: error codes)."""
 
 
+_NO_VERDICT: Final = frozenset({401, 403, 407, 408, 425, 429})
+"""4xx that speak of the sender, of somebody on the way or of the moment, and not of what the server knows."""
+
+
 class _Error(msgspec.Struct):
     code: int
 
@@ -32,6 +36,15 @@ def code_of(error: Raw | None) -> int:
 def is_modern(body: bytes) -> bool:
     """Whether an HTTP error body proves a server of the modern era (MCP 2026-07-28, streamable-http)."""
     return code_in(body) in _MODERN
+
+
+def means_legacy(status: int | None, body: bytes) -> bool:
+    """Whether this answer to `server/discover` comes of a server without the modern era.
+
+    MCP 2026-07-28, streamable-http, backward compatibility: 400 without one of the modern errors. Servers also say
+    404, 405, 406, 415 or 422, as their framework has it for a request that it does not know.
+    """
+    return status is not None and 400 <= status < 500 and status not in _NO_VERDICT and not is_modern(body)
 
 
 def code_in(body: bytes) -> int:

@@ -98,7 +98,7 @@ def test_a_server_that_refuses_at_once_is_asked_once_with_the_headers_of_its_era
     assert server.seen == [("server/discover", "server/discover")]
 
 
-@pytest.mark.parametrize("status", [400, 404, 405])
+@pytest.mark.parametrize("status", [400, 404, 405, 406, 415, 422])
 def test_a_server_of_the_legacy_era_is_asked_for_a_session(server: Server, status: int) -> None:
     assert asked(server, server_discover=status, initialize=401) == Challenge("", ("files",), refused=True)
     assert server.seen == [("server/discover", "server/discover"), ("initialize", None)]

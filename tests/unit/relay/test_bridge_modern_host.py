@@ -133,14 +133,15 @@ def test_a_bridged_host_that_falls_back_hears_nothing_of_the_session_that_was_op
     assert told(book.upstream(ours.call, id=2, result=WELCOME)) == []
 
 
+@pytest.mark.parametrize("status", [400, 406, 415, 422])
 @pytest.mark.parametrize("body", [b"Bad Request", b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"?"}}'])
-def test_a_first_call_that_a_server_never_seen_refuses_is_made_again_in_a_session(body: bytes) -> None:
+def test_a_first_call_that_a_server_never_seen_refuses_is_made_again_in_a_session(body: bytes, status: int) -> None:
     book = Stage({})
     refused = book.call_of(book.ask(1))
-    done = book.ended(refused, 400, body=body)
+    done = book.ended(refused, status, body=body)
     assert told(done) == []
     probe = exchange(done, "server/discover")
-    done = book.ended(probe[0], 400, body=body)
+    done = book.ended(probe[0], status, body=body)
     assert [(settle.outcome, settle.reason) for settle in only(done, Settle)] == [("error", "era_mismatch")]
     number, frame = exchange(book.open(done))
     (frame,) = told(book.upstream(number, id=frame["id"], result={"content": []}))

@@ -36,7 +36,7 @@ def test_each_era_has_its_own_evidence_since_a_server_may_speak_both() -> None:
     assert ask_both(book) == (True, True)
 
 
-@pytest.mark.parametrize("status", [400, 404, 405])
+@pytest.mark.parametrize("status", [400, 404, 405, 406, 410, 415, 422])
 def test_a_4xx_without_a_modern_error_means_legacy(status: int) -> None:
     book = Playbook()
     book.ended(book.call_of(book.modern_call(1, "server/discover")), status, body=b"Bad Request")
@@ -59,7 +59,7 @@ def test_a_modern_error_is_no_reason_to_fall_back(code: int) -> None:
     assert ask_both(book) == (None, None)
 
 
-@pytest.mark.parametrize("status", [None, 401, 403, 429, 500, 503])
+@pytest.mark.parametrize("status", [None, 401, 403, 407, 408, 425, 429, 500, 503])
 def test_a_network_that_fails_and_a_refused_sign_in_are_no_verdict(status: int | None) -> None:
     book = Playbook()
     book.ended(book.call_of(book.modern_call(1, "server/discover")), status)
