@@ -24,6 +24,11 @@ from acp_stdio.wire.framing import one_line
 SESSION: Final = "mcp-session-id"
 MAX_UNHEARD: Final = 64
 """Messages kept while nobody listens; then the oldest go."""
+MAX_UNHEARD_BYTES: Final = 4 << 20
+"""Bytes of them; what is larger than this by itself is not kept."""
+
+LINGER: Final = 2.0
+"""Seconds in which a server may end the exchange that carried a request, once the answer has come another way."""
 
 _JSON: Final = {"content-type": "application/json"}
 _EVENTS: Final = {"content-type": "text/event-stream"}
@@ -66,10 +71,16 @@ class Reply:
         self._receiver: Receiver | None = receiver
         self._begun = False
         self.frame = frame
-        self.sent = False
+        self.left = False
+        """The request has left, as far as anybody can tell by now."""
         self.under: Exchange | None = None
-        """The HTTP exchange that carries the request itself, where one does."""
+        """The HTTP exchange that carries the request itself, while it lasts and where one does."""
         self.channel: Channel | None = None
+
+    @property
+    def sent(self) -> bool:
+        """See `upstream.http.Exchange`: what waits for a connection has not left."""
+        return self.left or (self.under is not None and self.under.sent)
 
     @property
     def over(self) -> bool:
@@ -78,8 +89,8 @@ class Reply:
 
     def abort(self) -> None:
         """See `upstream.http.Exchange`."""
-        if self._settle() is not None and self.under is not None:
-            self.under.abort()
+        if self._settle() is not None:
+            self._part()
 
     def end(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
         """The whole of a plain answer."""
@@ -116,10 +127,12 @@ class Reply:
             self._receiver.on_data(b"data: %b\n\n" % raw)
 
     def fail(self, why: str) -> None:
-        """No answer will come."""
+        """No answer will come. What has not left does not leave any more."""
         receiver = self._settle()
         if receiver is not None:
-            receiver.on_failed(self.sent, why)
+            self.left = self.sent
+            self._part()
+            receiver.on_failed(self.left, why)
 
     def soon(self, status: int) -> "Reply":
         """A plain answer that nobody had to be asked for. Nothing was sent."""
@@ -131,7 +144,15 @@ class Reply:
         receiver, self._receiver = self._receiver, None
         if receiver is not None and self.channel is not None:
             self.channel.forget(self)
+        if receiver is not None and self.under is not None:
+            asyncio.get_running_loop().call_later(LINGER, self._part)
         return receiver
+
+    def _part(self) -> None:
+        """Nobody waits for the request's own exchange: its connection is not kept for it."""
+        if self.under is not None:
+            self.under.abort()
+            self.under = None
 
 
 class Channel:
@@ -146,7 +167,8 @@ class Channel:
         """It agreed on the one revision of MCP that has JSON-RPC batches."""
         self._waiting: dict[bytes, Reply] = {}
         self._listener: Reply | None = None
-        self._unheard: deque[bytes] = deque(maxlen=MAX_UNHEARD)
+        self._unheard: deque[bytes] = deque()
+        self._unheard_bytes = 0
 
     def expect(self, reply: Reply) -> bool:
         """Waits for the answer to a request; False where its id is in use. What is no request has no answer."""
@@ -168,7 +190,7 @@ class Channel:
         reply.channel = self
         reply.begin()
         while self._unheard and not reply.over:
-            reply.tell(self._unheard.popleft())
+            reply.tell(self._next_unheard())
 
     def forget(self, reply: Reply) -> None:
         """Nobody waits for it any more; its late answer is nobody's."""
@@ -208,7 +230,17 @@ class Channel:
 
     def _unasked(self, raw: bytes) -> None:
         heard = self._listener or next(reversed(self._waiting.values()), None)
-        if heard is None:
-            self._unheard.append(raw)
-        else:
+        if heard is not None:
             heard.tell(raw)
+            return
+        if len(self._unheard) == MAX_UNHEARD:
+            self._next_unheard()
+        self._unheard.append(raw)
+        self._unheard_bytes += len(raw)
+        while self._unheard_bytes > MAX_UNHEARD_BYTES:
+            self._next_unheard()
+
+    def _next_unheard(self) -> bytes:
+        raw = self._unheard.popleft()
+        self._unheard_bytes -= len(raw)
+        return raw

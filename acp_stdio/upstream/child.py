@@ -187,7 +187,7 @@ class ChildConnector:
         if not life.process.write(body):
             loop.call_soon(reply.fail, "the child server does not read")
             return
-        reply.sent = True
+        reply.left = True
         if reply.frame is not None and reply.frame.method == methods.DISCOVER:
             loop.call_later(DISCOVER_WAIT, reply.end, _REFUSED)
         if reply.frame is not None and not reply.frame.is_request:

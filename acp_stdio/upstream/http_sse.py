@@ -90,14 +90,14 @@ class _Posted:
             self._body = (self._body + data)[:MAX_ERROR_BODY]
 
     def on_end(self) -> None:
-        self._reply.under = None
+        self._reply.under, self._reply.left = None, True
         if self._status >= 300:
             self._reply.end(self._status, self._body, self._headers)
         elif self._reply.frame is not None and not self._reply.frame.is_request:
             self._reply.end(202)
 
     def on_failed(self, sent: bool, why: str) -> None:
-        self._reply.under, self._reply.sent = None, sent
+        self._reply.under, self._reply.left = None, sent
         self._reply.fail(why)
 
 
@@ -208,7 +208,6 @@ class SseConnector:
             return
         posted = _Posted(reply, stream)
         reply.under = self._http.request("POST", stream.endpoint, block, body, posted, head_timeout=None)
-        reply.sent = True
 
     def _drop(self, stream: _Stream) -> list[Reply]:
         """Forgets a stream; returns who waited for its endpoint."""

@@ -507,6 +507,77 @@ async def test_a_stream_without_an_endpoint_is_given_up_in_time(monkeypatch: pyt
         assert "no endpoint event within" in why
 
 
+class SilentFar(SseFar):
+    """Takes messages, and never ends the answer to a POST: with half a head, or half a body."""
+
+    def __init__(self, begun: bytes) -> None:
+        super().__init__()
+        self.begun = begun
+        self.gone: asyncio.Queue[bytes] = asyncio.Queue()
+        """The POSTs whose connections were closed."""
+
+    async def __call__(self, peer: Peer) -> None:
+        head, body = await peer.request()
+        if head.startswith(b"GET"):
+            self.stream = peer
+            await peer.send(SSE_HEAD + b"event: endpoint\ndata: %b\n\n" % self.endpoint)
+            await peer.gone()
+            return
+        await peer.send(self.begun)
+        await self.heard.put(json.loads(body))
+        await peer.gone()
+        await self.gone.put(body)
+
+
+HALVES = [b"HTTP/1.1 202", b"HTTP/1.1 202 Accepted\r\nContent-Length: 9\r\n\r\n"]
+
+
+@pytest.mark.parametrize("begun", HALVES)
+async def test_a_post_that_is_never_ended_gives_its_connection_back_once_the_answer_has_come(
+    begun: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("acp_stdio.upstream.channel.LINGER", 0.0)
+    async with sse(SilentFar(begun)) as (near, far):
+        asked = near.post(INITIALIZE)
+        await far.answer(await far.heard.get(), {})
+        await asked.end()
+        assert json.loads(await asyncio.wait_for(far.gone.get(), PATIENCE)) == INITIALIZE
+
+
+@pytest.mark.parametrize("begun", HALVES)
+async def test_a_post_that_is_never_ended_does_not_outlive_its_stream(
+    begun: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("acp_stdio.upstream.channel.LINGER", 0.0)
+    async with sse(SilentFar(begun)) as (near, far):
+        asked = near.post(INITIALIZE)
+        await far.heard.get()
+        await far.cut()
+        assert (await asked.failure())[0] is True, "it may have been carried out"
+        await asyncio.wait_for(far.gone.get(), PATIENCE)
+
+
+async def test_a_message_that_waits_for_a_connection_has_not_been_sent_and_never_is() -> None:
+    far = SilentFar(b"")
+    async with serving(far) as server:
+        http = LeanConnector(server.origin, limits=Limits(connections=2))
+        near = Near(SseConnector(http, f"{server.origin}/mcp"))
+        try:
+            first = near.post(INITIALIZE)
+            assert near.last.sent is False, "there is no place to send it to yet"
+            await far.heard.get()
+            assert near.last.sent is True
+            second = near.post(call(1))
+            assert near.last.sent is False, "the stream and the first message have the two connections that there are"
+            await far.cut()
+            assert (await first.failure())[0] is True
+            assert (await second.failure())[0] is False
+            near.post({**INITIALIZE, "id": 2})
+            assert (await far.heard.get())["id"] == 2, "what nobody waits for is not sent when there is room"
+        finally:
+            await near.connector.aclose()
+
+
 # -- from one to the other -------------------------------------------------------------------------
 
 
