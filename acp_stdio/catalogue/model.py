@@ -53,6 +53,12 @@ def next_cursor(page: bytes) -> str:
     return text(members(page).get("nextCursor"))
 
 
+def forget_unreachable(catalogue: Catalogue) -> None:
+    """Drops from it what is not `current`."""
+    for key in catalogue.keys() - current(catalogue).keys():
+        del catalogue[key]
+
+
 def current(catalogue: Catalogue) -> Catalogue:
     """All but the pages to which no first page leads any more: a server may give new cursors each time it is asked."""
     kept = {key: answer for key, answer in catalogue.items() if is_handshake(key)}

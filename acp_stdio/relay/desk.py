@@ -3,7 +3,15 @@
 from collections.abc import Callable
 from typing import Final
 
-from acp_stdio.catalogue.model import NO_ERA, Catalogue, is_initialize, list_key, speaks
+from acp_stdio.catalogue.model import (
+    NO_ERA,
+    Catalogue,
+    forget_unreachable,
+    is_handshake,
+    is_initialize,
+    list_key,
+    speaks,
+)
 from acp_stdio.errors import Failure
 from acp_stdio.relay import answers, handshake, lists
 from acp_stdio.relay.commands import Abort, Command, Learn, Post, Settle, ToHost
@@ -21,6 +29,10 @@ LINGER: Final = 2.0
 """Seconds that a server may keep a stream open behind the answer; a connection is not its own for longer."""
 LIST_WAIT: Final = 1.5
 """Seconds that a list waits for the upstream before the catalogue serves it."""
+MAX_HELD_NOTES: Final = 256
+"""Notifications of the host that wait for a session; above that the oldest go."""
+MAX_HELD_NOTE_BYTES: Final = 1 << 20
+"""Bytes of them, unless it is a single one."""
 
 
 Sieve = Callable[[str, bytes, bool], bytes]
@@ -71,6 +83,8 @@ class Desk:
         self._jitter = jitter
         self._session = LegacySession(jitter=jitter)
         self._modern_headers = ModernHeaders(warn)
+        self._warn = warn
+        self._notes_dropped = 0
         self._rows: dict[int, Row] = {}
         self._by_id: dict[bytes, Row] = {}
         self._last_call = 0
@@ -139,6 +153,24 @@ class Desk:
 
     def _held(self) -> list[Row]:
         return [row for row in self._rows.values() if row.phase is Phase.HELD]
+
+    def _bound_notes(self) -> None:
+        """Drops the oldest notifications where more wait than may.
+
+        Nobody is told, since a notification has no answer and promises no effect (JSON-RPC 2.0 section 4.1). Not
+        reading from the host instead would hold back what must pass: cancellations, `ping`, `acp_login`.
+        """
+        held = [row for row in self._held() if row.purpose is Purpose.NOTE and row.method and row.cancels is None]
+        size = sum(len(row.raw) for row in held)
+        for row in held[:-1]:
+            if len(held) <= MAX_HELD_NOTES and size <= MAX_HELD_NOTE_BYTES:
+                return
+            held.remove(row)
+            size -= len(row.raw)
+            self._drop(row)
+            self._notes_dropped += 1
+            if self._notes_dropped == 1:
+                self._warn(f"notifications of the host are dropped: more than {MAX_HELD_NOTES} wait for a session")
 
     def _fail_held(self, failure: Failure, opening: str, now: float) -> list[Command]:
         """No session, so no held row leaves. `opening`: how far the session came, which decides about lists."""
@@ -242,6 +274,8 @@ class Desk:
 
     def _learn(self, key: str, result: bytes) -> Learn:
         self._catalogue[key] = result
+        if not is_handshake(key):
+            forget_unreachable(self._catalogue)
         return Learn(key, result)
 
     def _refusal(self, raw_id: bytes, method: str, failure: Failure, opening: str) -> bytes:

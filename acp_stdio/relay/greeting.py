@@ -158,13 +158,13 @@ class Greeter(Crossing):
         self._session.state = State.OPEN
         self.sessions += 1
         # The stream first: what the server sends on it before it is open may be lost, a held call's question too.
-        return [*self._open_stream(), *self._release_held()]
+        return [*self._open_stream(now), *self._release_held()]
 
-    def _open_stream(self) -> list[Command]:
+    def _open_stream(self, now: float) -> list[Command]:
         row = self._row(Purpose.STREAM, "", b"")
         row.move(Phase.POSTED)
         row.session = self._session.id
-        return self._session.open_stream(row.call)
+        return self._session.open_stream(row.call, now)
 
     def _session_was_lost(self, row: Row, now: float) -> list[Command]:
         """404 in a session: the server forgot it and did nothing. The frame is sent once more, in another."""

@@ -120,7 +120,10 @@ class Relay(Timing):
     def _note(self, frame: Frame, now: float) -> list[Command]:
         row = self._row(Purpose.NOTE, frame.method or "", frame.raw)
         row.deadline = now + self._call_timeout
-        return self._send(row, now)
+        commands = self._send(row, now)
+        if row.phase is Phase.HELD:
+            self._bound_notes()
+        return commands
 
     def _cancelled(self, frame: Frame, now: float) -> list[Command]:
         raw_id = handshake.cancelled_id(frame.params)
@@ -137,7 +140,7 @@ class Relay(Timing):
         if row is not None and row.method == methods.INITIALIZE and row.call == self._session.opening:
             self._session.id = session_id
         elif row is not None and row.purpose is Purpose.STREAM:
-            self._session.streamed = True
+            self._session.stream_opened()
 
     def server_asked(self, call: int, frame: Frame) -> None:
         """A request of the server's goes to the host, who may answer it in the session that it came in."""
@@ -150,6 +153,8 @@ class Relay(Timing):
         row = self._rows.get(call)
         if row is None or row.phase is Phase.ANSWERED:
             return []
+        if row.purpose is Purpose.STREAM:
+            self._session.stream_brought()
         if not frame.is_response:
             self._kept_alive(frame, now)
             self.server_asked(call, frame)

@@ -11,6 +11,8 @@ from acp_stdio.wire.headers import encode_value
 
 STREAM_RETRY: Final = (1.0, 2.0, 5.0, 15.0, 60.0)
 """Seconds before the GET stream is opened again after it broke, by how often in a row."""
+LIVED: Final = 15.0
+"""Seconds after which a stream that breaks was a good one: servers and proxies close those that say nothing."""
 _NO_STREAM: Final = frozenset({*range(400, 500), 501} - {408, 429})
 """What a server answers that will not open one later either."""
 MAX_QUESTIONS: Final = 1024
@@ -53,6 +55,10 @@ class LegacySession:
     """A GET stream was opened in it: a 404 to the next one means a lost session, and not a server without streams."""
     stream_at: float | None = None
     """When the GET stream is to be opened again."""
+    _asked_at: float = 0.0
+    """When the GET stream was asked for."""
+    _runs: bool = False
+    """The server has opened it."""
     _breaks: int = 0
     _last_event_id: str = ""
 
@@ -68,9 +74,9 @@ class LegacySession:
         version = (("MCP-Protocol-Version", encode_value(self.version)),)
         return version if self.id is None else (("Mcp-Session-Id", self.id), *version)
 
-    def open_stream(self, call: int) -> list[Command]:
+    def open_stream(self, call: int, now: float) -> list[Command]:
         """Asks for what the server sends on its own, from where it broke off."""
-        self.stream_at = None
+        self.stream_at, self._asked_at, self._runs = None, now, False
         return [self.resume(call, self._last_event_id)]
 
     def resume(self, call: int, last_event_id: str) -> OpenStream:
@@ -78,15 +84,27 @@ class LegacySession:
         place = (("Last-Event-ID", last_event_id),) if last_event_id else ()
         return OpenStream(call, (*self.headers(), *place))
 
+    def stream_opened(self) -> None:
+        """The server answers with a stream."""
+        self.streamed = self._runs = True
+
+    def stream_brought(self) -> None:
+        """Something came on it: what breaks next was a good one."""
+        self._breaks = 0
+
     def stream_ended(self, ending: Ending, now: float) -> list[Command]:
         """405 means that the server has no such stream; after a break it is opened again, later and later.
 
-        An attempt that brought nothing, or met a server in trouble, does not change where it goes on.
+        An attempt that brought nothing, or met a server in trouble, does not change where it goes on. One that
+        brought something, or lived for a while, is the first of those that break.
         """
         if self.state is not State.OPEN or (ending.status is not None and ending.status in _NO_STREAM):
             return []
         if ending.last_event_id not in ("", self._last_event_id):
             self._last_event_id, self._breaks = ending.last_event_id, 0
+        if self._runs and now - self._asked_at >= LIVED:
+            self._breaks = 0
+        self._runs = False
         # Spread over as much again: a server that comes back would else meet all its clients at once.
         delay = STREAM_RETRY[min(self._breaks, len(STREAM_RETRY) - 1)] * (1 + self.jitter())
         self._breaks += 1

@@ -42,7 +42,7 @@ class Timing(Remedies):
             if row.phase is Phase.HELD:
                 commands += self._send(row, now)
         if self._session.stream_due(now):
-            commands += self._open_stream()
+            commands += self._open_stream(now)
         return commands
 
     @property

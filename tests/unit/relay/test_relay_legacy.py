@@ -459,3 +459,12 @@ def test_an_answer_that_meets_a_lost_session_is_not_given_to_the_next() -> None:
     book.relay.upstream_opened(opening, "S2")
     ready = book.call_of(book.upstream(opening, id=0, result=welcome()))
     assert all("action" not in str(post) for post in posts(book.ended(ready, 202)))
+
+
+def test_of_a_list_that_gives_new_cursors_each_time_only_the_last_pages_are_kept(book: Playbook) -> None:
+    for turn in "abc":
+        first = book.call_of(book.host(id=1, method="tools/list", params={}))
+        book.upstream(first, id=1, result={"tools": [TOOL], "nextCursor": turn})
+        second = book.call_of(book.host(id=2, method="tools/list", params={"cursor": turn}))
+        book.upstream(second, id=2, result={"tools": [TOOL]})
+    assert [key for key in book.catalogue if "tools/list" in key] == ["legacy tools/list ", "legacy tools/list c"]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from acp_stdio.relay.commands import Command, Post, Wake
-from acp_stdio.relay.session import STREAM_RETRY, LegacySession, State
+from acp_stdio.relay.session import LIVED, STREAM_RETRY, LegacySession, State
 from acp_stdio.relay.timing import LONGEST
 from acp_stdio.wire.ending import Ending
 from tests.kit.playbook import MODERN_META, Playbook, only, posts, streams, told
@@ -149,4 +149,46 @@ def test_a_stream_is_opened_again_later_and_later_and_not_by_all_at_once() -> No
     assert waits == [STREAM_RETRY[0], STREAM_RETRY[1], 1.5 * STREAM_RETRY[0], 1.5 * STREAM_RETRY[1]]
     (asked,) = only(session.stream_ended(Ending(200, retry=3.0), 0.0), Wake)
     assert asked.seconds == 3.0, "what the server asks for counts"
-    assert streams(session.open_stream(1)) != []
+    assert streams(session.open_stream(1, 0.0)) != []
+
+
+def broken_stream(book: Playbook) -> int:
+    """A session whose stream broke twice and was asked for once more."""
+    book.open_session()
+    (stream,) = streams(book.done)
+    for _ in range(2):
+        book.ended(stream.call, None)
+        (stream,) = streams(book.after(STREAM_RETRY[-1]))
+    return stream.call
+
+
+def waits_after(book: Playbook, stream: int) -> float:
+    """How long the next attempt waits after this one broke."""
+    (wake,) = only(book.ended(stream, None), Wake)
+    return wake.seconds
+
+
+def test_a_stream_that_lived_for_a_while_is_the_first_that_breaks() -> None:
+    book = Playbook()
+    stream = broken_stream(book)
+    book.relay.upstream_opened(stream, None)
+    book.after(LIVED)
+    assert waits_after(book, stream) == STREAM_RETRY[0]
+
+
+def test_a_stream_that_brought_something_is_the_first_that_breaks() -> None:
+    book = Playbook()
+    stream = broken_stream(book)
+    book.relay.upstream_opened(stream, None)
+    book.upstream(stream, method="notifications/message", params={"level": "info", "data": "hello"})
+    assert waits_after(book, stream) == STREAM_RETRY[0]
+
+
+@pytest.mark.parametrize("opened", [True, False])
+def test_a_stream_that_was_cut_at_once_or_never_opened_is_not(opened: bool) -> None:
+    book = Playbook()
+    stream = broken_stream(book)
+    if opened:
+        book.relay.upstream_opened(stream, None)
+    book.after(LIVED / 2 if opened else LIVED)
+    assert waits_after(book, stream) == STREAM_RETRY[2]
