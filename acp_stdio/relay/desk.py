@@ -99,6 +99,10 @@ class Desk:
         """Seconds for one call."""
         return self._call_timeout
 
+    def spread(self, seconds: float) -> float:
+        """This long, and up to as much again: many clients of one server do not come back as one."""
+        return seconds * (1 + self._jitter())
+
     def request_of(self, call: int) -> bytes | None:
         """The id of the host's request that this call carries: empty for the session's own stream, and None where the
         host waits for none."""

@@ -37,10 +37,12 @@ def switched(
     *,
     helpers: bool,
     notice: Callable[[], str],
+    jitter: Callable[[], float],
 ) -> "Lanes":
     """The lanes with a switchboard. `greeted`: the host's first frame, where it was answered from memory;
-    `notice`: what people should know about the tools."""
-    switchboard = Switchboard(upstreams, [catalogue for _, _, catalogue in lanes], helpers=helpers, notice=notice)
+    `notice`: what people should know about the tools; `jitter`: random, from 0 to 1."""
+    catalogues = [catalogue for _, _, catalogue in lanes]
+    switchboard = Switchboard(upstreams, catalogues, helpers=helpers, notice=notice, jitter=jitter)
     if greeted is not None:
         switchboard.handshake_was_answered(greeted)
     return Lanes(switchboard, lanes, together, host)

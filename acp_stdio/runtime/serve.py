@@ -108,7 +108,7 @@ def serve(
                 return Lane(relay, parts, host)
             from acp_stdio.runtime.lanes import switched
 
-            return switched(names, lanes, together, greeted, host, helpers=helpers, notice=notice)
+            return switched(names, lanes, together, greeted, host, helpers=helpers, notice=notice, jitter=_jitter)
 
         shell = Shell(
             front,
@@ -159,7 +159,7 @@ def _mind(
         served.catalogue,
         signed_in=served.signed_in,
         mint=lambda: os.urandom(16).hex(),
-        jitter=lambda: os.urandom(1)[0] / 255,
+        jitter=_jitter,
         helpers=helpers,
         call_timeout=settings.host.call_timeout,
         patience=REHEARSAL_PATIENCE if rehearsal else None,
@@ -168,6 +168,10 @@ def _mind(
         warn=lambda text: log.warning("%s: %s", name, text),
     )
     return relay, gate
+
+
+def _jitter() -> float:
+    return os.urandom(1)[0] / 255
 
 
 def _holding(settings: Settings, served: Served, login: LoginRequest, live: LiveFile) -> Holding:

@@ -14,11 +14,17 @@ from tests.kit.playbook import MODERN_META, hello, welcome
 class Board:
     """Two upstreams unless more are named. `to_lane` and `to_host` give what has come since they were last asked."""
 
-    def __init__(self, *upstreams: str, catalogues: dict[str, Catalogue] | None = None, helpers: bool = False) -> None:
+    def __init__(
+        self,
+        *upstreams: str,
+        catalogues: dict[str, Catalogue] | None = None,
+        helpers: bool = False,
+        jitter: float = 0.0,
+    ) -> None:
         self.names = list(upstreams or ("crm", "finance"))
         self.now = 0.0
         self.catalogues = [(catalogues or {}).get(name, {}) for name in self.names]
-        self.board = Switchboard(self.names, self.catalogues, helpers=helpers)
+        self.board = Switchboard(self.names, self.catalogues, helpers=helpers, jitter=lambda: jitter)
         self.others: list[RunHelper | Abort | Learn] = []
         self._host: list[Any] = []
         self._lanes: dict[str, list[Any]] = {name: [] for name in self.names}

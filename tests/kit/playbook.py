@@ -31,6 +31,7 @@ class Playbook:
         signed_in: bool = True,
         helpers: bool = True,
         timeout: float = 230.0,
+        jitter: float = 0.0,
     ) -> None:
         self._minted = 0
         self.warnings: list[str] = []
@@ -42,6 +43,7 @@ class Playbook:
             mint=self._mint,
             helpers=helpers,
             call_timeout=timeout,
+            jitter=lambda: jitter,
             warn=self.warnings.append,
         )
         self.mind: Mind = self.relay

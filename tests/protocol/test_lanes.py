@@ -43,7 +43,7 @@ class TwoLanes(Stage):
             for name, known in zip(names, self.catalogues, strict=True)
         ]
         lanes = list(zip(relays, (lane, other), self.catalogues, strict=True))
-        return switched(names, lanes, self.together, None, host, helpers=True, notice=lambda: "")
+        return switched(names, lanes, self.together, None, host, helpers=True, notice=lambda: "", jitter=lambda: 0.0)
 
     async def sent(self, connector: ScriptedConnector, method: str) -> Sent:
         """The newest request of this kind that reached an upstream's wire."""

@@ -150,7 +150,7 @@ class Listening:
         refused = frame.error is not None and errors.code_of(frame.error) in (frames.METHOD_NOT_FOUND, INVALID_PARAMS)
         if refused or text(members(members(frame.error).get("data")).get("reason")) == "login_required":
             return told  # after a sign-in it is opened anyway
-        wait = STREAM_RETRY[min(self._breaks, len(STREAM_RETRY) - 1)]
+        wait = self._bridge.inner.spread(STREAM_RETRY[min(self._breaks, len(STREAM_RETRY) - 1)])
         self._breaks += 1
         return [*told, *self._bridge.later(wait, now, lambda later: self._reopen(later))]
 

@@ -5,7 +5,7 @@ whole ends only when the host ends it.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -57,9 +57,11 @@ class _Listen:
 class Listening:
     """The host's subscriptions."""
 
-    def __init__(self, upstreams: Sequence[str], directory: Directory) -> None:
+    def __init__(self, upstreams: Sequence[str], directory: Directory, jitter: Callable[[], float]) -> None:
+        """`jitter`: random, from 0 to 1."""
         self._lanes = range(len(upstreams))
         self._directory = directory
+        self._jitter = jitter
         self._listens: dict[bytes, _Listen] = {}
         self._by_mark: dict[bytes, tuple[_Listen, int]] = {}
         self._number = 0
@@ -196,7 +198,7 @@ class Listening:
         moves = self._acknowledge(listen, now)
         if for_good:
             return moves
-        wait = STREAM_RETRY[min(part.breaks, len(STREAM_RETRY) - 1)]
+        wait = STREAM_RETRY[min(part.breaks, len(STREAM_RETRY) - 1)] * (1 + self._jitter())
         part.breaks, part.again_at = part.breaks + 1, now + wait
         return [*moves, Wake(wait)]
 

@@ -50,9 +50,10 @@ class Switchboard:
         *,
         helpers: bool = True,
         notice: Callable[[], str] = lambda: "",
+        jitter: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """`catalogues`: what the lanes remember and go on learning, in the order of `upstreams`; `notice`: what
-        people should know about the tools."""
+        people should know about the tools; `jitter`: random, from 0 to 1."""
         self.agent = Agent()
         self.modern = False
         self._upstreams = upstreams
@@ -60,7 +61,7 @@ class Switchboard:
         self._helpers = helpers
         self._directory = Directory(upstreams, catalogues)
         self._questions = Questions(upstreams)
-        self._listening = Listening(upstreams, self._directory)
+        self._listening = Listening(upstreams, self._directory, jitter)
         self._rounds = Rounds(upstreams, catalogues, self._directory, self._announce, helpers=helpers, notice=notice)
         self._asked: dict[bytes, _Asked] = {}
         self._legacy = False

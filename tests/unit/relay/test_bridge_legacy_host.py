@@ -33,9 +33,11 @@ def greeting(version: str = "2025-11-25", **capabilities: Any) -> dict[str, Any]
     return {**hello(version), "capabilities": capabilities or EVERYTHING}
 
 
-def bridged(version: str = "2025-11-25", *, signed_in: bool = True, **capabilities: Any) -> Playbook:
+def bridged(
+    version: str = "2025-11-25", *, signed_in: bool = True, jitter: float = 0.0, **capabilities: Any
+) -> Playbook:
     """A host that has said hello, before a server that is remembered as modern alone."""
-    book = Playbook(dict(MODERN_ONLY), signed_in=signed_in)
+    book = Playbook(dict(MODERN_ONLY), signed_in=signed_in, jitter=jitter)
     book.catalogue[f"initialize {version}"] = NO_ERA
     book.host(id=0, method="initialize", params=greeting(version, **capabilities))
     assert isinstance(book.mind, LegacyHostBridge)
@@ -479,6 +481,13 @@ def test_a_stream_that_breaks_is_opened_again_later_and_later() -> None:
     assert posts(book.ended(stream[0], None, why="it broke")) == []
     assert posts(book.after(1.0)) == []
     assert posts(book.after(1.0))[0]["method"] == "subscriptions/listen"
+
+
+def test_a_stream_is_not_opened_again_by_all_clients_at_once() -> None:
+    book = bridged(jitter=1.0)
+    assert posts(book.ended(listened(book)[0], None, why="it broke")) == []
+    assert posts(book.after(1.5)) == []
+    assert posts(book.after(0.5))[0]["method"] == "subscriptions/listen"
 
 
 def test_a_server_that_knows_no_subscriptions_is_not_asked_again() -> None:

@@ -71,7 +71,7 @@ def test_exactly_one_outcome_follows_each_answer(book: Playbook) -> None:
     assert [(s.outcome, s.call) for s in only(book.done, Settle)] == [("tool_error", posted)]
 
 
-@pytest.mark.parametrize("request_id", [0, 9007199254740993, -1, "", "é\u2028", "1", 1.5])
+@pytest.mark.parametrize("request_id", [0, 9007199254740993, 10**400, -1, "", "é\u2028", "1", 1.5, "x" * 1_000_000])
 def test_ids_of_every_kind_come_back_as_they_were(book: Playbook, request_id: object) -> None:
     posted = book.call_of(book.host(id=request_id, method="tools/call", params=ECHO))
     (frame,) = told(book.upstream(posted, id=request_id, result={}))

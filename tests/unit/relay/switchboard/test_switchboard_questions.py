@@ -172,6 +172,16 @@ def test_a_part_that_ends_is_asked_for_again_and_the_host_does_not_notice() -> N
     }
 
 
+def test_a_part_is_not_asked_for_by_all_clients_at_once() -> None:
+    board = Board(jitter=1.0)
+    asked = listen(board, toolsListChanged=True)
+    board.lane("crm", id=asked["crm"]["id"], result={"resultType": "complete"})
+    board.later(1.5)
+    assert board.to_lane("crm") == []
+    board.later(0.5)
+    assert [frame["method"] for frame in board.to_lane("crm")] == ["subscriptions/listen"]
+
+
 def test_one_that_cannot_listen_is_not_asked_again_and_a_sign_in_asks_at_once() -> None:
     board = Board()
     asked = listen(board, toolsListChanged=True)
