@@ -22,7 +22,7 @@ def give_back_all(held: Held, under: LoginRequest, told: Callable[[Revoked], Non
     """
     options, session = (under.config, under.profile, under.targets), held.session
     asked = [
-        Revocation(*options, upstream, session.issuer, session.client_id, token.value)
+        Revocation(*options, upstream, session.issuer, session.client_id, token.value, session.default_endpoints)
         for upstream, token in held.tokens.items()
     ]
 

@@ -201,7 +201,8 @@ def _revoke(wanted: Revocation) -> Revoked:
             environ=os.environ,
         )
         upstream = settings.upstreams.get(wanted.upstream)  # gone from the configuration: the default identity's ways
-        context = open_context(settings.of(upstream) if upstream else settings, may_prompt=False)
+        mine = settings.of(upstream) if upstream else settings
+        context = open_context(mine, may_prompt=False, default_endpoints=wanted.default_endpoints)
         with contextlib.closing(context.provider(wanted.issuer, wanted.client_id)) as provider:
             provider.prepare()
             return provider.revoke(wanted.token, "access_token")

@@ -41,6 +41,8 @@ class Revocation:
     issuer: str
     client_id: str
     token: Secret
+    default_endpoints: bool = False
+    """See `identity.model.Session`."""
 
 
 Revoked = Literal["revoked", "unsupported", "failed"]
@@ -102,6 +104,7 @@ def encode_revocation(revocation: Revocation) -> bytes:
                 "issuer": revocation.issuer,
                 "client_id": revocation.client_id,
                 "token": revocation.token.reveal(),
+                "default_endpoints": revocation.default_endpoints,
             },
         }
     )
@@ -122,6 +125,7 @@ def decode_revocation(line: bytes) -> Revocation | None:
             issuer=wanted["issuer"],
             client_id=wanted["client_id"],
             token=Secret(wanted["token"]),
+            default_endpoints=wanted["default_endpoints"] is True,
         )
     except (ValueError, KeyError, TypeError):
         raise ValueError("not a request") from None

@@ -63,7 +63,7 @@ def test_a_broken_answer_is_a_failure_that_quotes_nothing(line: bytes) -> None:
 
 def test_a_revocation_comes_across_and_is_told_from_a_request() -> None:
     wanted = Revocation(
-        None, "default", ("finance",), "finance", "https://idp.example.com", "acp-stdio", Secret("at-secret")
+        None, "default", ("finance",), "finance", "https://idp.example.com", "acp-stdio", Secret("at-secret"), True
     )
     assert decode_revocation(encode_revocation(wanted)) == wanted
     assert decode_revocation(encode_request(Request(None, "default", (), "finance"))) is None

@@ -130,6 +130,20 @@ def test_a_held_token_is_given_back_whether_anybody_waits_or_not(
     assert asked == ([("at-held", "access_token")] if held else [])
 
 
+def test_a_held_token_of_default_endpoints_cannot_be_given_back_and_that_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACP_STDIO_HOME", str(tmp_path))
+    with ScriptedIdp() as idp:
+        idp.metadata_paths = ()
+        path = tmp_path / "company.toml"
+        path.write_text(CONFIG.replace('issuer = "https://idp.example.com"\n', ""))
+        wanted = Revocation(str(path), "", (), "finance", idp.issuer, idp.client_id, Secret("at-held"), True)
+        stdout = io.BytesIO()
+        helper.main(io.BytesIO(encode_revocation(wanted)), stdout)
+        assert decode_revoked(stdout.getvalue()) == "unsupported"
+
+
 def test_a_held_token_of_another_identity_is_given_back_as_that_identitys_client(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
