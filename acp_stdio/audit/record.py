@@ -12,7 +12,7 @@ from acp_stdio.identity.model import Account
 Record = dict[str, Any]
 
 SCHEMA: Final = "acp.audit/1"
-RECORDED_CLAIMS: Final = ("format", "jti", "aud", "scope", "exp", "auth_time", "act")
+RECORDED_CLAIMS: Final = ("format", "jti", "aud", "scope", "exp", "auth_time", "act", "cnf")
 """What of the access token's claims a record may show: they identify it and cannot replace it."""
 _OF_THE_CALL: Final = (
     "call",

@@ -12,6 +12,7 @@ from acp_stdio.audit.trail import Trail
 from acp_stdio.cli.render import Output
 from acp_stdio.cli.times import local
 from acp_stdio.errors import Failure
+from acp_stdio.identity.binding import BOUND
 from acp_stdio.identity.model import Account, Session
 from acp_stdio.settings.model import Settings
 from acp_stdio.tokens.endings import known_end
@@ -35,6 +36,13 @@ def stored_in(storage: str) -> str:
 def account_words(account: Account) -> str:
     """Who is signed in, or that nobody proved it."""
     return account.label if account.known else f'somebody at {account.issuer} (principal = "unverified")'
+
+
+def binding_words(session: Session) -> str:
+    """Whether the access tokens are of any use to somebody who has nothing else (RFC 9449)."""
+    if session.token_type == BOUND:
+        return f"bound to this sign-in's key ({session.jkt})"
+    return "bearer, although this sign-in has a key: the provider chose so" if session.jkt else "bearer"
 
 
 def add_common(parser: argparse.ArgumentParser, *, default: Any = None) -> None:

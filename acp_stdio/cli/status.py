@@ -16,7 +16,7 @@ from acp_stdio.audit.delivery import undelivered, undelivered_words
 from acp_stdio.audit.folder import Folder
 from acp_stdio.audit.record import utc
 from acp_stdio.catalogue.file import CatalogueFile
-from acp_stdio.cli.common import account_words, end_words, output_of, settings_of, stored_in
+from acp_stdio.cli.common import account_words, binding_words, end_words, output_of, settings_of, stored_in
 from acp_stdio.cli.origins import identity_values, identity_words, upstream_values
 from acp_stdio.cli.origins import rows as rows_of
 from acp_stdio.cli.render import table
@@ -25,7 +25,7 @@ from acp_stdio.errors import EXIT_OK, EXIT_SIGN_IN_REQUIRED, Failure
 from acp_stdio.identity.model import Session
 from acp_stdio.identity.scopes import narrower, wider
 from acp_stdio.settings.model import Settings, UpstreamSettings
-from acp_stdio.tokens.endings import known_end, signed_out, too_old, unless_withdrawn
+from acp_stdio.tokens.endings import known_end, misbound, signed_out, too_old, unless_withdrawn
 from acp_stdio.tokens.session_file import SessionFile
 from acp_stdio.tokens.sign_ins import by_sign_in, serves
 from acp_stdio.vault.lock import FileLock
@@ -149,6 +149,8 @@ def _facts(
         "deviations": list(known.deviations),
         # The file store is said every time, also before anything is in it: it is not what people expect.
         "storage": "file" if settings.storage.backend == "file" and not signed_in else known.storage,
+        "token_type": known.token_type,
+        "jkt": known.jkt,
         "scopes": list(known.scopes),
         "scopes_not_asked_for": list(wider(known)),
         "scopes_not_granted": list(narrower(known)),
@@ -196,8 +198,9 @@ def _next(settings: Settings, session: Session | None, checks: dict[str, dict[st
     if session is None or not session.signed_in:
         failure = signed_out(session)
         return f"{failure.message} {failure.advice}"
-    if stale := too_old(session, settings.identity.max_session_age, time.time()):
-        return f"{stale.message} {stale.advice}"
+    identity = settings.identity
+    if unfit := too_old(session, identity.max_session_age, time.time()) or misbound(session, identity.dpop):
+        return f"{unfit.message} {unfit.advice}"
     if waiting := [name for name, each in settings.upstreams.items() if not serves(session, each)]:
         names = " ".join(waiting)
         return f"Your sign-in at {session.issuer} was not for {', '.join(waiting)}. Run `acp-stdio login {names}`."
@@ -220,6 +223,7 @@ def _words(settings: Settings, session: Session | None, data: dict[str, Any], no
         ("profile", settings.profile),
         ("identity", settings.identity.name if settings.identities else ""),
         ("stored in", stored_in(str(data["storage"])) if known.signed_in or data["storage"] == "file" else ""),
+        ("tokens", binding_words(known) if known.signed_in and verbose else ""),
         ("confirmed", f"{ago(known.confirmed_at, now)} {recheck}" if known.signed_in else ""),
         ("ends", _ends(known, settings.identity.max_session_age) if known.signed_in else ""),
         ("scopes", " ".join(known.scopes) if known.signed_in else ""),

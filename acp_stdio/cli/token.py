@@ -43,6 +43,12 @@ def run(args: argparse.Namespace) -> int:
         )
     mine = sign_in_of(settings, upstream)
     token = obtain_token(open_context(mine, may_prompt=False), upstream)
+    if token.proof_key is not None:
+        raise Failure(
+            "denied",
+            f"Your token for {upstream.name} is bound to a key, which is not handed out, so it is of no use elsewhere.",
+            'If a program needs one, set dpop = "off" under [identity] and sign in again.',
+        )
     _record(mine, token)
     _print(token, as_headers=args.headers or args.json)
     return EXIT_OK

@@ -5,10 +5,12 @@ import time
 from acp_stdio.audit.record import utc
 from acp_stdio.doctor.check import Case
 from acp_stdio.doctor.finding import Finding, failed, ok, problem, warning
+from acp_stdio.identity.binding import BOUND
 from acp_stdio.identity.model import Session
+from acp_stdio.identity.proof import ProofKey
 from acp_stdio.settings.model import Settings
 from acp_stdio.tokens.context import open_context
-from acp_stdio.tokens.endings import elsewhere, is_ours, signed_out, too_old, unless_withdrawn
+from acp_stdio.tokens.endings import elsewhere, is_ours, misbound, signed_out, too_old, unless_withdrawn
 from acp_stdio.tokens.session_file import SessionFile
 from acp_stdio.tokens.sign_ins import serves
 from acp_stdio.vault.lock import FileLock
@@ -24,7 +26,8 @@ def probe(case: Case) -> Finding:
     if doubt := _doubt(session, case.settings):
         return doubt
     who = session.account.label if session.account else "somebody"
-    return ok(f"signed in as {who}, confirmed by the provider {_ago(session.confirmed_at)}", **_facts(session))
+    bound = ", with tokens that are bound to its key" if session.token_type == BOUND else ""
+    return ok(f"signed in as {who}{bound}, confirmed by the provider {_ago(session.confirmed_at)}", **_facts(session))
 
 
 def stored(case: Case) -> Finding:
@@ -40,14 +43,17 @@ def stored(case: Case) -> Finding:
     if grant.generation != session.generation:
         message = f"What {context.vault.describe()} holds is of another sign-in than the session."
         return problem("login_required", message, _AGAIN, stored=grant.generation, session=session.generation)
+    if session.jkt != (ProofKey(grant.proof_key).thumbprint if grant.proof_key else ""):
+        message = f"The key that the tokens are bound to is not in {context.vault.describe()} any more."
+        return problem("login_required", message, _AGAIN, jkt=session.jkt)
     return ok(f"in {context.vault.describe()}, generation {grant.generation}", rotation=grant.rotation)
 
 
 def _doubt(session: Session, settings: Settings) -> Finding | None:
     facts = _facts(session)
     configured = settings.identity
-    if stale := too_old(session, configured.max_session_age, time.time()):
-        return failed(stale)
+    if unfit := too_old(session, configured.max_session_age, time.time()) or misbound(session, configured.dpop):
+        return failed(unfit)
     same = configured.issuer in ("", session.issuer) and configured.client_id in ("", session.client_id)
     if not same:
         return warning(
@@ -86,6 +92,8 @@ def _facts(session: Session | None) -> dict[str, object]:
         "in_flight_since": utc(session.in_flight_since) if session.in_flight_since else None,
         "ended_because": session.ended_because,
         "storage": session.storage,
+        "token_type": session.token_type,
+        "jkt": session.jkt,
     }
 
 

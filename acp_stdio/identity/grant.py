@@ -23,6 +23,7 @@ def encode_grant(grant: Grant) -> Secret:
                 "gen": grant.generation,
                 "rot": grant.rotation,
                 "place": grant.place,
+                "dpop_key": grant.proof_key.reveal() if grant.proof_key else None,
             },
             separators=(",", ":"),
         )
@@ -44,6 +45,7 @@ def decode_grant(record: Secret) -> Grant:
             generation=int(data["gen"]),
             rotation=int(data["rot"]),
             place=str(data.get("place", "")),
+            proof_key=Secret(data["dpop_key"]) if data.get("dpop_key") else None,
         )
     except json.JSONDecodeError:
         raise ValueError("the stored sign-in is not JSON") from None  # its text would quote the record

@@ -62,6 +62,8 @@ class Grant:
     """Rises with each saved refresh token of this generation."""
     place: str = ""
     """Which user of which computer signed in (`vault.place.here`); empty in records from before it was kept."""
+    proof_key: Secret | None = None
+    """The private key, as a JWK, that the refresh token may be bound to (RFC 9449 section 5); None: it is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,10 @@ class Session:
     """Seconds that the last access token was issued for; `confirmed_at` plus this: no token lives longer."""
     refresh_expires_at: float = 0.0
     """When the stored refresh token ends, as the provider said with it. Epoch seconds; 0: it did not say."""
+    jkt: str = ""
+    """The thumbprint of the key that the sign-in proved to hold (RFC 9449); empty: it needed none."""
+    token_type: str = ""
+    """`DPoP` or `Bearer`: what the provider made of that; empty in a session that an earlier version wrote."""
     ended_at: float = 0.0
     ended_because: str = ""
     """Why `signed_in` is false: `logout`, `withdrawn` (the administrator has revoked the person), `revoked` (the IdP
@@ -131,6 +137,8 @@ class AccessToken:
     """What the ID token says that came with it, verified; empty where none came."""
     signing_key: Secret | None = None
     """This computer's own, where the upstream wants signed statements beside the token."""
+    proof_key: Secret | None = None
+    """The private key that a token of the type `DPoP` is bound to: each request needs a proof by it."""
 
 
 @dataclass(frozen=True, slots=True)

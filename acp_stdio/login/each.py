@@ -22,7 +22,7 @@ from acp_stdio.oauth.upstream import Described, discover_from
 from acp_stdio.settings.model import Settings
 from acp_stdio.settings.paths import private_dir
 from acp_stdio.tokens.context import open_context
-from acp_stdio.tokens.endings import is_ours, too_old
+from acp_stdio.tokens.endings import is_ours, misbound, too_old
 from acp_stdio.tokens.sign_ins import at_issuer, by_sign_in, serves
 from acp_stdio.vault.lock import FileLock
 
@@ -145,7 +145,7 @@ def _already(settings: Settings, choices: Choices) -> Iterator[Outcome]:
         identity = mine.identity
         if identity.issuer not in ("", session.issuer) or identity.client_id not in ("", session.client_id):
             continue
-        if too_old(session, identity.max_session_age, ctx.clock()) is not None:
+        if too_old(session, identity.max_session_age, ctx.clock()) or misbound(session, identity.dpop):
             continue
         covered = {name: each for name, each in mine.upstreams.items() if serves(session, each)}
         # At a configured issuer all is asked for anew where one is missing, for one sign-in is to serve them all.

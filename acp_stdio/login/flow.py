@@ -9,6 +9,7 @@ from typing import Literal
 import httpx2
 
 from acp_stdio.errors import Failure
+from acp_stdio.identity.binding import check_binding
 from acp_stdio.identity.model import Account, Held, Session
 from acp_stdio.identity.scopes import granted_scopes
 from acp_stdio.identity.step_up import NOTHING_MORE, StepUp
@@ -18,12 +19,14 @@ from acp_stdio.login.client import InteractiveClient
 from acp_stdio.login.device import instructions, request_device_code, require_device_flow, wait_for_person
 from acp_stdio.login.opener import Opener
 from acp_stdio.login.person import who_signed_in
+from acp_stdio.login.possession import proof_key
 from acp_stdio.login.registering import Chooser
 from acp_stdio.login.wanted import Wanted, plan, prompt_for, with_earlier
 from acp_stdio.oauth.asking import authorize_params, capability_claims
 from acp_stdio.oauth.client import Client
 from acp_stdio.oauth.endpoint import TokenResponse, revoke
 from acp_stdio.oauth.metadata import AuthorizationServer
+from acp_stdio.oauth.possession import Prover
 from acp_stdio.oauth.presets import preset_of
 from acp_stdio.oauth.upstream import Described
 from acp_stdio.secrets import Secret
@@ -86,6 +89,7 @@ def sign_in_at(
     wanted = plan(settings, preset, server, described, choices.step_up.scopes)
     if not choices.force:
         wanted = with_earlier(wanted, ctx.session.read(), server, more=bool(choices.step_up))
+    key = proof_key(settings.identity, server)
     chooser = Chooser(ctx, server, http, talk)
     if (choices.flow or settings.identity.flow) == "device":
         if choices.step_up.parameters:  # RFC 8628 section 3.1 has a scope and nothing else
@@ -98,15 +102,16 @@ def sign_in_at(
         client = chooser.choose(None)
         code = request_device_code(server, http, client, wanted)
         talk(instructions(code))
-        ours = InteractiveClient(server, http, client)
+        ours = InteractiveClient(server, http, client, Prover(key) if key else None)
         response = wait_for_person(ours, code, _without_scope(wanted.first_token), timeout=choices.timeout)
-        return _keep(ctx, http, server, client, wanted, Granted(response, None, time.time()), choices, talk)
+        granted = Granted(response, None, time.time())
+        return _keep(ctx, http, server, client, wanted, granted, key, choices, talk)
     try:
-        return _by_browser(ctx, http, server, chooser, wanted, choices, talk)
+        return _by_browser(ctx, http, server, chooser, wanted, key, choices, talk)
     except UnknownClient:
         if not chooser.forget():
             raise
-        return _by_browser(ctx, http, server, chooser, wanted, choices, talk)
+        return _by_browser(ctx, http, server, chooser, wanted, key, choices, talk)
 
 
 def _say_what_is_replaced(ctx: Context, server: AuthorizationServer, talk: Talk) -> None:
@@ -129,6 +134,7 @@ def _by_browser(
     server: AuthorizationServer,
     chooser: Chooser,
     wanted: Wanted,
+    key: Secret | None,
     choices: Choices,
     talk: Talk,
 ) -> Session:
@@ -143,7 +149,7 @@ def _by_browser(
 
     def client_for(redirect_uri: str) -> InteractiveClient:
         chosen.append(chooser.choose(redirect_uri))
-        return InteractiveClient(server, http, chosen[0])
+        return InteractiveClient(server, http, chosen[0], Prover(key) if key else None)
 
     browser = BrowserChoices(
         redirect=chooser.redirect(identity.redirect),
@@ -156,7 +162,7 @@ def _by_browser(
         extra=authorize_params(identity) | asked.parameters,
     )
     with browser_grant(server, client_for, wanted, browser, talk) as (granted, succeed):
-        session = _keep(ctx, http, server, chosen[0], wanted, granted, choices, talk)
+        session = _keep(ctx, http, server, chosen[0], wanted, granted, key, choices, talk)
         assert session.account is not None
         succeed(session.account.label)
     return session
@@ -190,20 +196,23 @@ def _keep(
     client: Client,
     wanted: Wanted,
     granted: Granted,
+    key: Secret | None,
     choices: Choices,
     talk: Talk,
 ) -> Session:
     """Proves who it is and stores the grant, or hands over what cannot be stored; else revokes it."""
     response, hand_over = granted.response, choices.hand_over
     try:
+        check_binding(response.token_type, None, "", required=ctx.settings.identity.dpop == "require")
         account = who_signed_in(
             ctx.settings, http, server, client, wanted, granted, choices.step_up, choices.remark or talk
         )
         scopes = granted_scopes(response.scope, wanted.scopes)
         if response.refresh_token is None and hand_over is not None:
-            session = coming_session(ctx, response, account, wanted.resources, scopes, wanted.scopes, server, client)
+            about = (account, wanted.resources, scopes, wanted.scopes, server, client, key)
+            session = coming_session(ctx, response, *about)
             try:
-                hand_over(_held(ctx, session, wanted, granted))
+                hand_over(_held(ctx, session, wanted, granted, key))
             except OSError:
                 raise Failure("login_required", "Whoever asked for this sign-in has gone.", "Ask again.") from None
             return session
@@ -211,18 +220,18 @@ def _keep(
         if 0 < response.refresh_expires_in <= _WEEK and (why := preset_of(ctx.settings.identity).short_lived):
             talk(why)
         return store_grant(
-            ctx, response, account, wanted.resources, scopes, asked=wanted.scopes, at=server, client=client
+            ctx, response, account, wanted.resources, scopes, asked=wanted.scopes, at=server, client=client, key=key
         )
     except BaseException:
         _give_back(http, server, client, response)
         raise
 
 
-def _held(ctx: Context, session: Session, wanted: Wanted, granted: Granted) -> Held:
+def _held(ctx: Context, session: Session, wanted: Wanted, granted: Granted, key: Secret | None) -> Held:
     """The one token that there is, proven as a renewed one would be. Raises `Failure`."""
     upstream = ctx.settings.upstreams[next(iter(wanted.resources))]
     with closing(ctx.provider(session.issuer, session.client_id)) as provider:
-        token = provider.prove(granted.response, upstream, session, granted.asked_at)
+        token = provider.prove(granted.response, upstream, session, granted.asked_at, key)
     token = within(token, session, ctx.settings.identity.max_session_age)
     if upstream.assertion:
         token = replace(token, signing_key=stored_key(ctx.open_vault(), ctx.settings.paths.state))

@@ -9,10 +9,12 @@ from typing import Any, Final, Literal
 import httpx2
 
 from acp_stdio.errors import Failure
+from acp_stdio.identity.binding import BEARER, BOUND
 from acp_stdio.oauth.client import Credential, proven
 from acp_stdio.oauth.explain import explain
 from acp_stdio.oauth.http import Answer, ConnectionFailed, send
 from acp_stdio.oauth.metadata import AuthorizationServer
+from acp_stdio.oauth.possession import Prover
 from acp_stdio.oauth.words import plain
 from acp_stdio.secrets import Secret
 
@@ -20,7 +22,8 @@ UNSAID_LIFETIME: Final = 300.0
 """Seconds assumed where the answer has no `expires_in` (RFC 6749 section 5.1 only recommends it)."""
 
 TokenErrorKind = Literal["unsent", "answer_lost", "transient", "invalid_grant", "misconfigured"]
-_TEMPORARY: Final = frozenset({"temporarily_unavailable", "server_error", "slow_down"})
+_TEMPORARY: Final = frozenset({"temporarily_unavailable", "server_error", "slow_down", "use_dpop_nonce"})
+"""The last one only where the nonce that came with it was refused as well."""
 NEEDS_PERSON: Final = frozenset(
     {"interaction_required", "login_required", "consent_required", "account_selection_required"}
 )
@@ -33,6 +36,7 @@ class TokenResponse:
 
     access_token: Secret
     token_type: str
+    """`Bearer`, or `DPoP`: bound to the key of the `Prover`."""
     expires_in: float
     """Seconds from the answer; `UNSAID_LIFETIME` where the server did not say."""
     refresh_token: Secret | None = None
@@ -86,6 +90,7 @@ def refresh(
     refresh_token: Secret,
     params: Mapping[str, str],
     credential: Credential | None = None,
+    prover: Prover | None = None,
 ) -> TokenResponse:
     """Spends `refresh_token` once (RFC 6749 section 6); never repeats by itself. Raises `TokenError`.
 
@@ -101,20 +106,38 @@ def refresh(
             "refresh_token": refresh_token.reveal(),
         },
         credential,
+        prover,
     )
 
 
 def request_token(
-    server: AuthorizationServer, http: httpx2.Client, form: Mapping[str, str], credential: Credential | None = None
+    server: AuthorizationServer,
+    http: httpx2.Client,
+    form: Mapping[str, str],
+    credential: Credential | None = None,
+    prover: Prover | None = None,
 ) -> TokenResponse:
-    """One POST of `form` to the token endpoint, by a confidential client with its proof. Raises `TokenError`."""
+    """One POST of `form` to the token endpoint, by a confidential client with its secret. Raises `TokenError`.
+
+    With a `prover` a server that wants a nonce in the proof gets a second one: the first was refused before anything
+    was redeemed (RFC 9449 section 8), so whoever spends a refresh token has still spent it once.
+    """
     form, basic = proven(form, credential)
-    try:
-        answer = send(http, "POST", server.token_endpoint, form, basic=basic)
-    except ConnectionFailed as error:
-        what = "The connection broke after the request had left" if error.sent else "Could not be reached"
-        raise TokenError("answer_lost" if error.sent else "unsent", f"{error.host}: {what} ({error.why}).") from None
-    return parse_token_response(answer)
+
+    def post() -> Answer:
+        proof = prover.headers("POST", server.token_endpoint) if prover else None
+        try:
+            return send(http, "POST", server.token_endpoint, form, basic=basic, headers=proof)
+        except ConnectionFailed as error:
+            what = "The connection broke after the request had left" if error.sent else "Could not be reached"
+            kind: TokenErrorKind = "answer_lost" if error.sent else "unsent"
+            raise TokenError(kind, f"{error.host}: {what} ({error.why}).") from None
+
+    answer = post()
+    if prover is not None and prover.wants_another(answer):
+        answer = post()
+        prover.take_nonce(answer)
+    return parse_token_response(answer, bound=prover is not None)
 
 
 _EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -129,6 +152,7 @@ def exchange(
     subject_token: Secret,
     params: Mapping[str, str],
     credential: Credential | None = None,
+    prover: Prover | None = None,
 ) -> TokenResponse:
     """A token for somebody else in exchange for the person's own (RFC 8693 section 2). Raises `TokenError`.
 
@@ -146,6 +170,7 @@ def exchange(
             "requested_token_type": _ACCESS_TOKEN,
         },
         credential,
+        prover,
     )
 
 
@@ -156,8 +181,11 @@ _B64TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 """What a Bearer credential is made of (RFC 6750 section 2.1)."""
 
 
-def parse_token_response(answer: Answer) -> TokenResponse:
-    """The token endpoint's answer as a value. Raises `TokenError`, which never quotes a token."""
+def parse_token_response(answer: Answer, *, bound: bool = False) -> TokenResponse:
+    """The token endpoint's answer as a value. Raises `TokenError`, which never quotes a token.
+
+    `bound`: we have proved to hold a key, so the token may be one that is bound to it.
+    """
     document = answer.json_object()
     if document is None:  # an empty 400, a proxy's web page: says nothing about the grant
         raise TokenError("transient", f"The identity provider answered {answer.status} without a readable reason.")
@@ -170,12 +198,13 @@ def parse_token_response(answer: Answer) -> TokenResponse:
         raise TokenError("misconfigured", "The identity provider's answer holds no access token.")
     if not _B64TOKEN.fullmatch(access_token):
         raise TokenError("misconfigured", "The identity provider issued an access token that no header can carry.")
-    if token_type.lower() != "bearer":  # RFC 6749 section 7.1: a type we do not know must not be used
+    known = next((each for each in (BEARER, BOUND)[: 2 if bound else 1] if each.lower() == token_type.lower()), None)
+    if known is None:  # RFC 6749 section 7.1: a type we do not know must not be used
         raise TokenError("misconfigured", f"The identity provider issued a {plain(token_type, 40)} token.")
     scope = document.get("scope")
     return TokenResponse(
         access_token=Secret(access_token),
-        token_type="Bearer",  # noqa: S106  # a scheme's name, spelled one way
+        token_type=known,
         expires_in=_lifetime(document.get("expires_in")),
         refresh_token=_secret(document, "refresh_token"),
         refresh_expires_in=_refresh_lifetime(document),

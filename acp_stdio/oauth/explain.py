@@ -168,6 +168,13 @@ _TABLE: Final = (
         "GitHub wants your e-mail address verified first",
         "Verify it in GitHub's settings, then run `acp-stdio login`.",
     ),
+    # RFC 9449 section 5.
+    _Row(
+        r"^invalid_dpop_proof\b",
+        "configuration_invalid",
+        "The provider did not accept the proof of your sign-in's key",
+        'Check this computer\'s date and time; to do without, set dpop = "off" under [identity].',
+    ),
     # RFC 6749 section 5.2.
     _Row(
         r"^invalid_client\b",

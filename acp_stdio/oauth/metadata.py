@@ -47,6 +47,8 @@ class AuthorizationServer:
     """`token_endpoint_auth_methods_supported`."""
     client_documents: bool = False
     """`client_id_metadata_document_supported`: a client id may be the address of a document about the client."""
+    dpop_algorithms: tuple[str, ...] = ()
+    """`dpop_signing_alg_values_supported` (RFC 9449 section 5.1); empty: it does not say."""
     openid: bool = False
     """It issues ID tokens (OpenID Connect)."""
     issuer_alternatives: tuple[str, ...] = ()
@@ -146,6 +148,7 @@ def parse_metadata(
         scopes_supported=_texts(document, "scopes_supported"),
         auth_methods=_texts(document, "token_endpoint_auth_methods_supported"),
         client_documents=document.get("client_id_metadata_document_supported") is True,
+        dpop_algorithms=_texts(document, "dpop_signing_alg_values_supported"),
         openid="openid" in _texts(document, "scopes_supported")
         or bool(_texts(document, "id_token_signing_alg_values_supported")),
         issuer_alternatives=tuple(alternatives),

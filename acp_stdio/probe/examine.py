@@ -9,6 +9,7 @@ from typing import Final
 import jwt
 
 from acp_stdio.errors import Failure
+from acp_stdio.identity.binding import BEARER, BOUND
 from acp_stdio.identity.model import AccessToken, Account
 from acp_stdio.oauth.challenge import parse_challenge
 from acp_stdio.oauth.http import open_client
@@ -90,6 +91,7 @@ class _Examination:
             self._own(own)
             nobody = await self._refused(visitor, None, "no token", "anybody is let in", _LOOK)
             self._challenge(nobody)
+            await self._unproven(visitor)
             await self._shared(visitor)
             await self._forged(visitor)
             await self._foreign(visitor)
@@ -148,12 +150,21 @@ class _Examination:
     def _challenge(self, nobody: Seen) -> None:
         if nobody.let_in or nobody.status != 401:
             return
-        if nobody.challenge.lower().startswith("bearer"):
-            self._add(Finding("says how to sign in", "pass", "401 with a Bearer challenge"))
+        scheme = next((each for each in (BEARER, BOUND) if nobody.challenge.lower().startswith(each.lower())), "")
+        if scheme:
+            self._add(Finding("says how to sign in", "pass", f"401 with a {scheme} challenge"))
         else:
             said = "401 without a Bearer challenge in WWW-Authenticate (RFC 6750 section 3)"
             advice = 'Add WWW-Authenticate: Bearer resource_metadata="…" to the 401.'
             self._add(Finding("says how to sign in", "warning", said, advice))
+
+    async def _unproven(self, visitor: Visitor) -> None:
+        """RFC 9449 section 7.2: a bound token that comes as a bearer's must not be taken."""
+        bound = self._case.own.token
+        if bound.token_type == BOUND:
+            name, meaning = "your own token, without a proof of its key", "whoever gets hold of a token can use it"
+            advice = "Refuse tokens with `cnf` in them that come without a DPoP proof (RFC 9449 section 7.2)."
+            await self._refused(visitor, replace(bound, token_type=BEARER, proof_key=None), name, meaning, advice)
 
     async def _shared(self, visitor: Visitor) -> None:
         case = self._case

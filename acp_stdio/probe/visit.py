@@ -16,11 +16,13 @@ from acp_stdio.errors import Failure
 from acp_stdio.identity.model import AccessToken
 from acp_stdio.oauth.words import plain
 from acp_stdio.probe.scrub import without
+from acp_stdio.relay.answers import wants_another_proof
 from acp_stdio.settings.model import NetworkSettings, UpstreamSettings
 from acp_stdio.settings.origin import origin_of, target_of
 from acp_stdio.upstream.attach import AuthorizedConnector
 from acp_stdio.upstream.http import Exchange
 from acp_stdio.upstream.network import connect
+from acp_stdio.upstream.possession import ProvingConnector
 from acp_stdio.upstream.statements import Statements
 from acp_stdio.upstream.streamable_http import Answer
 from acp_stdio.wire import errors, frames
@@ -70,8 +72,8 @@ class Visitor:
 
     def __init__(self, upstream: UpstreamSettings, network: NetworkSettings, question: Question) -> None:
         origin, self._target = str(origin_of(upstream.url)), target_of(upstream.url)
-        self._bare = connect(origin, network)
-        self._authorized = AuthorizedConnector(self._bare, origin, upstream.name)
+        self._bare = ProvingConnector(connect(origin, network), origin)
+        self._authorized = AuthorizedConnector(self._bare, origin, upstream.name, self._bare)
         self._question = question
         self._annotations: dict[tuple[str, ...], str] = {}
         self.era: Era | None = None
@@ -291,7 +293,14 @@ class _Asker:
         return said.header(token, user=user, act=agent, body=body, request_id=request_id, head=Head("", 0, NOTHING))
 
     async def send(
-        self, verb: str, body: bytes, headers: dict[str, str], expected: int | None = None, request_id: str = ""
+        self,
+        verb: str,
+        body: bytes,
+        headers: dict[str, str],
+        expected: int | None = None,
+        request_id: str = "",
+        *,
+        proves_again: bool = True,
     ) -> _Heard:
         heard = _Heard(expected, request_id or str(uuid.uuid4()), self._token)
         head = {
@@ -317,4 +326,6 @@ class _Asker:
             raise Failure(
                 "upstream_unreachable", f"The server cannot be reached: {heard.ending.why}.", "Check the network."
             )
+        if proves_again and wants_another_proof(heard.ending):
+            return await self.send(verb, body, headers, expected, request_id, proves_again=False)
         return heard

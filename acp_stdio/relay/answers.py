@@ -126,6 +126,11 @@ def wants_the_person(ending: Ending) -> bool:
     return wanted is not None and wanted.stronger
 
 
+def wants_another_proof(ending: Ending) -> bool:
+    """Whether the call was refused for want of a nonce of the server's, which is known by now (RFC 9449 section 9)."""
+    return challenge.parameters(ending.challenge).get("error") == "use_dpop_nonce"
+
+
 def _wants(wanted: StepUp, upstream: str, *, helpers: bool) -> Failure:
     """The refusal of a call that another sign-in may help."""
     reason = "login_required"

@@ -14,7 +14,7 @@ from acp_stdio.audit.record import Context, call_record, record_id, token_summar
 from acp_stdio.audit.trail import Trail
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import AccessToken
-from acp_stdio.relay.answers import wants_the_person
+from acp_stdio.relay.answers import wants_another_proof, wants_the_person
 from acp_stdio.relay.commands import CallRecord, EndSession, Headers, OpenStream, Post, Settle
 from acp_stdio.runtime.gate import Gate, Verdict
 from acp_stdio.runtime.heads import Heads
@@ -123,7 +123,7 @@ class Calls:
         if live is not None and not live.has_left:
             self.abort(call)
         elif live is not None:
-            live.may_repeat = False
+            live.may_repeat = live.may_prove = False
 
     def has_left(self, call: int) -> bool:
         """Whether a byte of the call may have reached the server."""
@@ -261,8 +261,8 @@ class _Call:
         self._calls = calls
         self._token: AccessToken | None = None
         self._exchange: Exchange | None = None
-        self.may_repeat = number != 0
-        """Once, after a 401, unless nobody waits any more. A goodbye is not repeated."""
+        self.may_repeat, self.may_prove = number != 0, True
+        """After a 401, unless nobody waits any more: once with a new token (no goodbye), once with a new proof."""
         self.turned_away = False  # by a 401: it has been at the server, although it does not leave again
         self._over = False
 
@@ -299,7 +299,10 @@ class _Call:
     def ended(self, ending: Ending) -> None:
         if self._over:
             return
-        if ending.status == 401 and self.may_repeat and not wants_the_person(ending):
+        if ending.status == 401 and self.may_prove and self._token is not None and wants_another_proof(ending):
+            self.may_prove, self.turned_away = False, True
+            self.launch(self._token)
+        elif ending.status == 401 and self.may_repeat and not wants_the_person(ending):
             # Refused, so nothing was done: once more with a new token.
             self.may_repeat, self.turned_away, self._exchange = False, True, None
             self.wait_for_token()

@@ -41,6 +41,7 @@ from acp_stdio.settings.model import Settings
 from acp_stdio.settings.policy_files import PolicyFiles
 from acp_stdio.settings.revocations import Revocations
 from acp_stdio.tokens.handover import LoginRequest
+from acp_stdio.upstream import possession
 from acp_stdio.upstream.network import attached
 from acp_stdio.wire import frames
 
@@ -201,6 +202,8 @@ def _parts(
 ) -> LaneParts:
     upstream = served.upstream
     connector, target = attached(upstream, settings.network)
+    if settings.of(upstream).identity.dpop != "off":
+        _load_beside(possession.load_libraries)
     keeping = Keeper if upstream.takes_token else Tokenless
     recheck = settings.of(upstream).identity.recheck_identity
 
@@ -227,12 +230,17 @@ def _parts(
     )
 
 
+def _load_beside(load: Callable[[], None]) -> None:
+    """Reads libraries while the token helper is at work."""
+    threading.Thread(target=load, name="libraries", daemon=True).start()
+
+
 def _statements(wanted: bool) -> "Statements | None":
     if not wanted:
         return None
     from acp_stdio.upstream.statements import Statements, load_libraries
 
-    threading.Thread(target=load_libraries, name="libraries", daemon=True).start()
+    _load_beside(load_libraries)
     return Statements()
 
 

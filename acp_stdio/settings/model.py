@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Preset = Literal["generic", "entra", "okta", "auth0", "google", "keycloak", "cognito", "ping", "github"]
 Flow = Literal["browser", "device"]
+Dpop = Literal["off", "auto", "require"]
 Transport = Literal["auto", "http", "sse", "stdio"]
 Principal = Literal["required", "unverified"]
 TokenRequest = Literal["resource", "audience", "scope", "exchange", "omit"]
@@ -66,6 +67,9 @@ class IdentitySettings:
     """PKCE is used although nothing says that the provider takes it; without this it is not signed in there."""
     clock_skew: float = 60.0
     """Seconds by which the clock that a token was issued by may differ from ours."""
+    dpop: Dpop = "off"
+    """Whether tokens are bound to a key of the sign-in (RFC 9449). auto: where the IdP says that it can. Off unless
+    somebody chooses it: the IdP then binds access tokens too, and a server that reads only `Bearer` refuses them."""
     origins: dict[str, str] = field(default_factory=dict[str, str], compare=False)
     """Key to where its value came from: `default`, `preset NAME`, or the file."""
 

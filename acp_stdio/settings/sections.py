@@ -13,6 +13,7 @@ from acp_stdio.settings.model import (
     ArgumentsMode,
     AuditSettings,
     Deliver,
+    Dpop,
     HostSettings,
     IdentitySettings,
     NetworkSettings,
@@ -55,6 +56,7 @@ def identity(entries: Entries | None, problems: Problems, name: str = DEFAULT) -
     table = Table(entries, problems)
     preset: Preset = table.word("preset", "generic", PRESETS)
     default = identity_defaults(preset)
+    dpop: Dpop = table.word("dpop", default.dpop, ("off", "auto", "require"))
     identity = IdentitySettings(
         issuer=table.text("issuer", "", checks.issuer),
         client_id=table.text("client_id", "", checks.filled),
@@ -73,6 +75,7 @@ def identity(entries: Entries | None, problems: Problems, name: str = DEFAULT) -
         endpoints=table.addresses("endpoints", ENDPOINTS, checks.url),
         allow_unadvertised_pkce=table.flag("allow_unadvertised_pkce", False),
         clock_skew=table.duration("clock_skew", default.clock_skew, least=0, most=default.clock_skew),
+        dpop=dpop,
         name=name,
     )
     if identity.issuer and (problem := issuer_problem(identity.issuer, preset)):
@@ -193,6 +196,10 @@ def upstream(
     assertion = table.flag("assertion", False)
     if token_meta and not audience and (request == "resource" or token_format != "opaque"):  # noqa: S105 - as above
         problems.at(entries["token_meta"], "needs audience: a child has no address that could stand for it")
+    if token_meta and who.dpop != "off":
+        problems.at(entries["token_meta"], f'cannot be with dpop = "{who.dpop}": a child has no key to prove anything')
+    if token_format == "id_token" and who.dpop == "require":  # noqa: S105 - as above
+        problems.at(entries["token_format"], 'cannot be with dpop = "require": an ID token is bound to no key')
     table.finish()
     return UpstreamSettings(
         name=name,

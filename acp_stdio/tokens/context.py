@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from acp_stdio.errors import Failure
-from acp_stdio.identity.model import AccessToken, Account, Session
+from acp_stdio.identity.model import AccessToken, Account, Grant, Session
 from acp_stdio.secrets import Secret
 from acp_stdio.settings.model import Settings, UpstreamSettings
 from acp_stdio.tokens.session_file import SessionFile
@@ -43,14 +43,22 @@ class Provider(Protocol):
         """Fetches the public documents, where they are not cached. Raises `Failure`."""
         ...
 
-    def refresh(self, refresh_token: Secret, upstream: UpstreamSettings, resource: str) -> "TokenResponse":
-        """RFC 6749 section 6, once, without a retry. Raises `oauth.endpoint.TokenError`."""
+    def refresh(self, grant: Grant, upstream: UpstreamSettings, resource: str) -> "TokenResponse":
+        """RFC 6749 section 6, spent once, without a retry. Raises `oauth.endpoint.TokenError`."""
         ...
 
     def prove(
-        self, response: "TokenResponse", upstream: UpstreamSettings, session: Session, sent_at: float
+        self,
+        response: "TokenResponse",
+        upstream: UpstreamSettings,
+        session: Session,
+        sent_at: float,
+        key: Secret | None,
     ) -> AccessToken:
-        """The access token, once it is proven to be this person's for this upstream. Raises `Failure`."""
+        """The access token, once it is proven to be this person's for this upstream. `key`: what it may be bound to.
+
+        Raises `Failure`.
+        """
         ...
 
     def revoke(self, token: Secret, hint: TokenHint = "refresh_token") -> Literal["revoked", "unsupported", "failed"]:

@@ -5,7 +5,9 @@ from dataclasses import replace
 from typing import Final, Literal
 
 from acp_stdio.errors import Failure
+from acp_stdio.identity.binding import BOUND
 from acp_stdio.identity.model import Grant, Session
+from acp_stdio.settings.model import Dpop
 
 Ending = Literal["logout", "withdrawn", "revoked", "interrupted", "forgotten", "outlived", "refused"]
 
@@ -87,6 +89,17 @@ def known_end(session: Session, max_session_age: float) -> float:
     """
     ours = session.obtained_at + max_session_age if max_session_age else 0.0
     return min((each for each in (session.refresh_expires_at, ours) if each), default=0.0)
+
+
+def misbound(session: Session, dpop: Dpop) -> Failure | None:
+    """The refusal for a sign-in whose tokens are not bound to a key as `dpop` has it by now; None where they are."""
+    if dpop == "off" and session.jkt:
+        why = 'Your sign-in is bound to a key, and the configuration now says dpop = "off".'
+    elif dpop == "require" and session.token_type != BOUND:
+        why = 'Your sign-in is not bound to a key, and the configuration now says dpop = "require".'
+    else:
+        return None
+    return Failure("login_required", why, SIGN_IN)
 
 
 def signed_out(session: Session | None) -> Failure:

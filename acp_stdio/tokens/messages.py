@@ -192,6 +192,7 @@ def token_to_json(token: AccessToken) -> dict[str, Any]:
         "claims": token.claims,
         "person": token.person,
         "signing_key": token.signing_key.reveal() if token.signing_key else None,
+        "proof_key": token.proof_key.reveal() if token.proof_key else None,
     }
 
 
@@ -208,6 +209,7 @@ def token_from_json(data: dict[str, Any]) -> AccessToken:
         claims=data["claims"],
         person=data["person"],
         signing_key=Secret(data["signing_key"]) if data["signing_key"] else None,
+        proof_key=Secret(data["proof_key"]) if data["proof_key"] else None,
     )
 
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from acp_stdio.errors import Failure
+from acp_stdio.identity.binding import BEARER, BOUND, check_binding
 from acp_stdio.identity.claims import check_same_person, verify_access_token, verify_id_token
-from acp_stdio.identity.model import AccessToken, Account, Session
+from acp_stdio.identity.model import AccessToken, Account, Grant, Session
 from acp_stdio.oauth import endpoint
 from acp_stdio.oauth.asking import exchange_params, expected_audiences, purpose_scopes, token_request_params
 from acp_stdio.oauth.cache import PublicCache
@@ -18,6 +19,7 @@ from acp_stdio.oauth.endpoint import TokenError, TokenResponse
 from acp_stdio.oauth.http import open_client
 from acp_stdio.oauth.keys import signing_keys
 from acp_stdio.oauth.metadata import AuthorizationServer, end_session_url, server_of
+from acp_stdio.oauth.possession import Prover
 from acp_stdio.oauth.presets import claim_names, preset_of
 from acp_stdio.oauth.user_endpoint import user_claims
 from acp_stdio.secrets import Secret
@@ -58,6 +60,7 @@ class OAuthProvider:
         self._known: AuthorizationServer | None = None
         self._find_credential = credential
         self._credential: Credential | None = None
+        self._provers: dict[Secret, Prover] = {}
 
     @property
     def _server(self) -> AuthorizationServer:
@@ -80,42 +83,62 @@ class OAuthProvider:
         """Reads the metadata, from the cache where it is fresh, and the client's secret. Raises `Failure`."""
         _ = self._server
 
-    def refresh(self, refresh_token: Secret, upstream: UpstreamSettings, resource: str) -> TokenResponse:
-        """Spends `refresh_token` once for `upstream`. Raises `TokenError`."""
+    def _prover(self, key: Secret | None) -> Prover | None:
+        """The same for the same key, since it remembers the server's nonce."""
+        if key is None:
+            return None
+        return self._provers.setdefault(key, Prover(key))
+
+    def refresh(self, grant: Grant, upstream: UpstreamSettings, resource: str) -> TokenResponse:
+        """Spends the refresh token once for `upstream`. Raises `TokenError`."""
         server = self._server
         return endpoint.refresh(
             server,
             self._http,
             client_id=self._client_id,
-            refresh_token=refresh_token,
+            refresh_token=grant.refresh_token,
             params=token_request_params(upstream, self._preset, resource),
             credential=self._credential,
+            prover=self._prover(grant.proof_key),
         )
 
     def prove(
-        self, response: TokenResponse, upstream: UpstreamSettings, session: Session, sent_at: float
+        self,
+        response: TokenResponse,
+        upstream: UpstreamSettings,
+        session: Session,
+        sent_at: float,
+        key: Secret | None = None,
     ) -> AccessToken:
-        """The token with what was proven about it. Raises `Failure`: wrong_audience, denied, idp_unreachable."""
+        """The token with what was proven about it. `key`: what it may be bound to.
+
+        Raises `Failure`: wrong_audience, denied, idp_unreachable, configuration_invalid.
+        """
         if session.account is None:
             raise Failure("login_required", "It is not known who is signed in.", "Run `acp-stdio login --force`.")
         account = session.account if session.account.known else None
         person: dict[str, Any] = {}
         if upstream.token_request == "exchange":  # noqa: S105 - a way of asking
-            response = self._exchanged(response, upstream, session)
+            response = self._exchanged(response, upstream, session, key)
+        prover, kind = self._prover(key), response.token_type
+        thumbprint = prover.thumbprint if prover else ""
         value, expires_at = response.access_token, sent_at + response.expires_in
         match upstream.token_format:
             case "jwt":
                 claims = self._access_claims(response, upstream, session, account)
+                check_binding(kind, claims, thumbprint, required=self._identity.dpop == "require")
                 with contextlib.suppress(Failure):  # the token itself is proven; this only says more of the person
                     person = self._person(response, account)
             case "opaque":
                 # Nobody here can read it; what comes beside it can still say that it is somebody else's.
                 person = self._person(response, account)
+                check_binding(kind, None, thumbprint, required=self._identity.dpop == "require")
                 claims = {"format": "opaque", **({"scope": response.scope} if response.scope else {})}
+                claims |= {"cnf": {"jkt": thumbprint}} if kind == BOUND else {}
             case "id_token":
                 if response.id_token is None or account is None:
                     raise _no_id_token(upstream)
-                value, found = response.id_token, self._id_claims(response.id_token, account)
+                value, found, kind = response.id_token, self._id_claims(response.id_token, account), BEARER
                 _check_audience(found, upstream)
                 claims = {"format": "id_token", **found}
                 expires_at = min(found["exp"], sent_at + found["exp"] - found["iat"])
@@ -126,9 +149,10 @@ class OAuthProvider:
             generation=session.generation,
             issued_at=sent_at,
             expires_at=expires_at,
-            token_type=response.token_type,
+            token_type=kind,
             claims=claims,
             person=person,
+            proof_key=key if kind == BOUND else None,
         )
 
     def _person(self, response: TokenResponse, account: Account | None) -> dict[str, Any]:
@@ -144,7 +168,9 @@ class OAuthProvider:
             return {}
         return {name: value for name, value in claims.items() if name not in _OF_THE_TOKEN}
 
-    def _exchanged(self, response: TokenResponse, upstream: UpstreamSettings, session: Session) -> TokenResponse:
+    def _exchanged(
+        self, response: TokenResponse, upstream: UpstreamSettings, session: Session, key: Secret | None
+    ) -> TokenResponse:
         """The person's token for us against one for `upstream`, at the same provider. Raises `Failure`."""
         resource = session.resources.get(upstream.name, upstream.url)
         try:
@@ -155,6 +181,7 @@ class OAuthProvider:
                 subject_token=response.access_token,
                 params=exchange_params(upstream, resource),
                 credential=self._credential,
+                prover=self._prover(key),
             )
             return replace(exchanged, id_token=response.id_token)
         except TokenError as error:

@@ -18,10 +18,11 @@ from acp_stdio.identity.scopes import narrower
 from acp_stdio.oauth.asking import token_request_params
 from acp_stdio.oauth.endpoint import TokenError, TokenResponse
 from acp_stdio.oauth.presets import preset_of
+from acp_stdio.secrets import Secret
 from acp_stdio.settings.model import UpstreamSettings
 from acp_stdio.settings.revocations import revoked_failure
 from acp_stdio.tokens.context import Context, Provider
-from acp_stdio.tokens.endings import SIGN_IN, Ending, elsewhere, ended, is_ours, signed_out, too_old
+from acp_stdio.tokens.endings import SIGN_IN, Ending, elsewhere, ended, is_ours, misbound, signed_out, too_old
 from acp_stdio.tokens.freshness import within
 from acp_stdio.tokens.messages import fingerprint
 from acp_stdio.tokens.sign_ins import granted_for, missing_scopes
@@ -59,7 +60,7 @@ def obtain_token(
             _fits(ctx, session, upstream)
             with ThreadPoolExecutor(1) as shield:  # a Ctrl-C here waits: half a rotation is a lost session
                 renewed = shield.submit(_renew, ctx, provider, session, grant, upstream, on_sent).result()
-        token = _proven(provider, upstream, rejected, *renewed)
+        token = _proven(provider, upstream, rejected, grant.proof_key, *renewed)
         return within(token, renewed[0], ctx.settings.identity.max_session_age)
 
 
@@ -80,8 +81,8 @@ def _fits(ctx: Context, session: Session, upstream: UpstreamSettings) -> None:
             f"{issuer} and {client_id}.",
             SIGN_IN,
         )
-    if stale := too_old(session, identity.max_session_age, ctx.clock()):
-        raise stale
+    if unfit := too_old(session, identity.max_session_age, ctx.clock()) or misbound(session, identity.dpop):
+        raise unfit
     if session.account is not None and session.account.key in ctx.settings.revoked:
         raise revoked_failure()
     if missing := missing_scopes(session, upstream):
@@ -146,7 +147,7 @@ def _renew(
     resource = session.resources.get(upstream.name, upstream.url)
     while True:
         try:
-            response = provider.refresh(grant.refresh_token, _grantable(ctx, session, upstream), resource)
+            response = provider.refresh(grant, _grantable(ctx, session, upstream), resource)
             break
         except Failure:  # not even asked: the configuration does not say what for
             if not lost:
@@ -278,11 +279,12 @@ def _proven(
     provider: Provider,
     upstream: UpstreamSettings,
     rejected: str | None,
+    key: Secret | None,
     session: Session,
     response: TokenResponse,
     sent_at: float,
 ) -> AccessToken:
-    token = provider.prove(response, upstream, session, sent_at)
+    token = provider.prove(response, upstream, session, sent_at, key)
     if rejected == fingerprint(token.value):
         raise Failure(
             "wrong_audience",

@@ -146,6 +146,8 @@ def session_to_json(session: Session) -> dict[str, Any]:
         "in_flight_rotation": session.in_flight_rotation,
         "access_ttl": session.access_ttl,
         "refresh_expires_at": session.refresh_expires_at,
+        "jkt": session.jkt,
+        "token_type": session.token_type,
         "ended_at": session.ended_at,
         "ended_because": session.ended_because,
     }
@@ -180,6 +182,8 @@ def session_from_json(data: Any) -> Session:
             in_flight_rotation=int(data.get("in_flight_rotation", -1)),
             access_ttl=float(data.get("access_ttl", 0.0)),
             refresh_expires_at=float(data.get("refresh_expires_at", 0.0)),
+            jkt=str(data.get("jkt", "")),
+            token_type=str(data.get("token_type", "")),
             ended_at=float(data["ended_at"]),
             ended_because=str(data["ended_because"]),
         )

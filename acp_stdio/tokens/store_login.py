@@ -7,9 +7,11 @@ from typing import Final
 
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import Account, Grant, Session
+from acp_stdio.identity.proof import ProofKey
 from acp_stdio.oauth.client import Client
 from acp_stdio.oauth.endpoint import TokenResponse
 from acp_stdio.oauth.metadata import AuthorizationServer
+from acp_stdio.secrets import Secret
 from acp_stdio.tokens.context import Context
 from acp_stdio.tokens.endings import is_ours, next_generation, signed_out
 
@@ -26,13 +28,14 @@ def store_grant(
     asked: Sequence[str] = (),
     at: AuthorizationServer | None = None,
     client: Client | None = None,
+    key: Secret | None = None,
 ) -> Session:
     """Makes `response` this profile's sign-in and returns the session that all processes now see.
 
     `resources` maps each upstream's name to the `resource` that was granted for it; of the scopes
     `asked` for, `scopes` were granted. Issuer and client
-    are the configured ones unless `at` and `client` are given. The grant of an earlier login is revoked
-    once the new one is safe.
+    are the configured ones unless `at` and `client` are given. `key`: what the tokens may be bound to.
+    The grant of an earlier login is revoked once the new one is safe.
     Raises `Failure`: idp_unreachable where the IdP issued no refresh token, keyring_locked, timeout,
     login_required where a logout came in between.
     """
@@ -45,7 +48,7 @@ def store_grant(
         )
     with ctx.renewing(LOCK_TIMEOUT):
         previous = _previous(ctx)
-        coming = coming_session(ctx, response, account, resources, scopes, asked, at, client)
+        coming = coming_session(ctx, response, account, resources, scopes, asked, at, client, key)
         session = _announce(ctx, coming, previous)
         grant = Grant(
             refresh_token=response.refresh_token,
@@ -55,6 +58,7 @@ def store_grant(
             obtained_at=session.obtained_at,
             generation=session.generation,
             place=ctx.place,
+            proof_key=key,
         )
         try:
             ctx.vault_of(grant.issuer, grant.client_id).save(grant)
@@ -111,6 +115,7 @@ def coming_session(
     asked: Sequence[str],
     at: AuthorizationServer | None,
     client: Client | None,
+    key: Secret | None,
 ) -> Session:
     """What a sign-in brought, before it has a generation and a place."""
     now = ctx.clock()
@@ -130,6 +135,8 @@ def coming_session(
         confirmed_at=now,
         access_ttl=response.expires_in or 0.0,
         refresh_expires_at=now + response.refresh_expires_in if response.refresh_expires_in else 0.0,
+        jkt=ProofKey(key).thumbprint if key else "",
+        token_type=response.token_type,
     )
 
 

@@ -3,7 +3,8 @@
 1. The request can go to one origin only: the connector has no other.
 2. The token was proven for that origin (issuer, audience, person, expiry) by the refresh that
    brought it; here its origin is compared once more.
-3. The header is written, into bytes that go to the socket and nowhere else.
+3. The header is written, into bytes that go to the socket and nowhere else. A token that is bound to a key goes with
+   a proof, which `upstream.possession` adds last.
 4. A redirect is an answer like another: it is not followed.
 
 A child server gets none, unless the configuration names the `_meta` key under which its requests carry one; then
@@ -15,8 +16,10 @@ from typing import Protocol
 from msgspec import Raw
 
 from acp_stdio.errors import Failure
+from acp_stdio.identity.binding import BOUND
 from acp_stdio.identity.model import AccessToken
 from acp_stdio.upstream.http import Connector, Exchange, Receiver
+from acp_stdio.upstream.possession import ProvingConnector
 from acp_stdio.wire import frames
 from acp_stdio.wire.members import encoded, joined, members
 
@@ -46,7 +49,7 @@ class Attacher(Protocol):
 
 
 def header_of(token: AccessToken) -> str:
-    """As a JSON object, for a program that sends the token itself (`acp-stdio token --headers`)."""
+    """As a JSON object, for a program that sends the token itself (`acp-stdio token --headers`): a bearer's."""
     import json
 
     return json.dumps({"Authorization": f"{token.token_type} {token.value.reveal()}"})
@@ -55,10 +58,14 @@ def header_of(token: AccessToken) -> str:
 class AuthorizedConnector:
     """A connector to one origin that adds the person's token."""
 
-    def __init__(self, connector: Connector, origin: str, upstream: str) -> None:
-        """`origin`: scheme://host:port of what `connector` reaches."""
+    def __init__(
+        self, connector: Connector, origin: str, upstream: str, proving: ProvingConnector | None = None
+    ) -> None:
+        """`origin`: scheme://host:port of what `connector` reaches. `proving`: what it reaches that with; without it
+        no token is sent that needs a proof."""
         self._connector = connector
         self._origin = origin
+        self._proving = proving
         self._upstream = upstream
         self._token: AccessToken | None = None
         self._authorization = b""
@@ -78,8 +85,10 @@ class AuthorizedConnector:
         """
         _compare(token, self._origin, self._upstream)
         if token is not self._token:
-            self._token = token
-            self._authorization = f"Authorization: {token.token_type} {token.value.reveal()}\r\n".encode("ascii")
+            line = f"Authorization: {token.token_type} {token.value.reveal()}\r\n".encode("ascii")
+            if token.token_type == BOUND:
+                self._with_proofs(token, line)
+            self._token, self._authorization = token, line
         return self._connector.request(
             method,
             target,
@@ -88,6 +97,15 @@ class AuthorizedConnector:
             receiver,
             head_timeout=None,  # the relay has each call's deadline
         )
+
+    def _with_proofs(self, token: AccessToken, line: bytes) -> None:
+        if self._proving is None or token.proof_key is None:
+            raise Failure(
+                "wrong_audience",
+                f"The token for {self._upstream} is bound to a key that is not at hand.",
+                "Run `acp-stdio login --force`.",
+            )
+        self._proving.take_up(token, line)
 
     def hold(self, held: bool) -> None:
         """See `upstream.http.Connector`."""
@@ -120,6 +138,9 @@ class ChildAttacher:
         """See `Attacher`."""
         if self._meta_key:
             _compare(token, self._origin, self._upstream)
+            if token.token_type == BOUND:  # the settings refuse it; a helper may have read newer ones than we
+                why = f"The token for {self._upstream} is bound to a key, with which a child could prove nothing."
+                raise Failure("wrong_audience", why, 'Set dpop = "off" under [identity], then sign in again.')
             if method == "POST" and frames.parse(body).is_request:
                 body = _with_meta(body, self._meta_key, encoded(token.value.reveal()))
         return self._connector.request(method, target, header_block, body, receiver, head_timeout=None)

@@ -10,6 +10,7 @@ from acp_stdio.upstream.http import Connector
 from acp_stdio.upstream.http_sse import SseConnector
 from acp_stdio.upstream.ladder import LadderConnector
 from acp_stdio.upstream.pool import LeanConnector
+from acp_stdio.upstream.possession import ProvingConnector
 from acp_stdio.upstream.proxy import parse_proxy
 
 
@@ -17,7 +18,8 @@ def attached(upstream: UpstreamSettings, network: NetworkSettings) -> tuple[Atta
     """Who sends to one upstream as a person, and the target that it is sent to. Raises as `connect` does."""
     if upstream.transport != "stdio":
         origin = str(origin_of(upstream.url))
-        return AuthorizedConnector(reach(upstream, network), origin, upstream.name), target_of(upstream.url)
+        proving = ProvingConnector(connect(origin, network), origin)
+        return AuthorizedConnector(_spoken(proving, upstream), origin, upstream.name, proving), target_of(upstream.url)
     import random
 
     from acp_stdio.upstream.child import ChildConnector
@@ -35,8 +37,12 @@ def attached(upstream: UpstreamSettings, network: NetworkSettings) -> tuple[Atta
 
 
 def reach(upstream: UpstreamSettings, network: NetworkSettings) -> Connector:
-    """A connector to one upstream over HTTP. Raises as `connect` does."""
-    http = connect(str(origin_of(upstream.url)), network)
+    """A connector to one upstream over HTTP, for who has no token. Raises as `connect` does."""
+    return _spoken(connect(str(origin_of(upstream.url)), network), upstream)
+
+
+def _spoken(http: Connector, upstream: UpstreamSettings) -> Connector:
+    """The upstream's transport over `http`."""
     if upstream.transport == "http":
         return http
     return SseConnector(http, upstream.url) if upstream.transport == "sse" else LadderConnector(http, upstream.url)

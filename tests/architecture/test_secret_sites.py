@@ -13,6 +13,7 @@ REVEALED = {
     "acp_stdio/identity/claims.py:_verified": "PyJWT checks the signature of the token's text",
     "acp_stdio/identity/grant.py:decode_grant": "the record read from the keyring",
     "acp_stdio/identity/grant.py:encode_grant": "the record that goes into the keyring",
+    "acp_stdio/identity/proof.py:ProofKey.__init__": "the stored key becomes one that can sign, and cannot be printed",
     "acp_stdio/login/client.py:InteractiveClient.authorization_url": "PKCE: the challenge is made of the verifier",
     "acp_stdio/login/client.py:InteractiveClient.exchange": "the code and the verifier go to the token endpoint",
     "acp_stdio/login/client.py:InteractiveClient.poll_device": "the device code goes to the token endpoint",
@@ -37,6 +38,7 @@ REVEALED = {
     "acp_stdio/vault/keyring_vault.py:KeyringVault.save": "the record goes into the OS keyring",
     "acp_stdio/upstream/attach.py:header_of": "a program that sends the token itself is handed the header",
     "acp_stdio/cli/token.py:_print": "the command that prints a token, where the configuration allows it",
+    "acp_stdio/upstream/possession.py:ProvingConnector.take_up": "a proof names the token by a digest (RFC 9449)",
     "acp_stdio/upstream/statements.py:Statements._taken_up": "a statement is bound to the token by a digest (RFC 9449)",
     "acp_stdio/upstream/proxy.py:open_tunnel": "the proxy's own credential goes to the proxy",
 }

@@ -2,7 +2,8 @@
 // same port with which a test breaks things. Prints {"issuer", "port"} as its only line on stdout and
 // ends when its stdin does, so that no test leaves it behind.
 //
-// Environment: PORT (0), AT_TTL, RT_TTL (seconds), RESOURCES (resource URIs, separated by spaces).
+// Environment: PORT (0), AT_TTL, RT_TTL (seconds), RESOURCES (resource URIs, separated by spaces),
+// DPOP_NONCE (1: a DPoP proof must have a nonce of ours).
 // Controls (GET): /_fault?path=/token&mode=503|drop-before|drop-after|slow|hold&n=1&ms=1000, /_release,
 // /_disable?user=, /_enable?user=, /_resource?uri=, /_log, /_issued
 import * as crypto from 'node:crypto';
@@ -67,6 +68,11 @@ const provider = new Provider(issuer, {
     deviceFlow: { enabled: true },
     registration: { enabled: process.env.REGISTRATION === '1' }, // RFC 7591, open to everybody
     revocation: { enabled: true },
+    dPoP: {
+      enabled: true,
+      nonceSecret: crypto.randomBytes(32),
+      requireNonce: () => process.env.DPOP_NONCE === '1',
+    },
     introspection: { enabled: true },
     resourceIndicators: {
       enabled: true,

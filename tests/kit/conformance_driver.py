@@ -209,7 +209,8 @@ def machine_for(scenario: str, home: Path, url: str, context: Json) -> Machine:
             extra_environment=curl,
         )
     if scenario.startswith("auth/"):
-        lines = f'client_metadata_url = "{METADATA_URL}"'
+        bound = 'dpop = "require"' if scenario.startswith("auth/dpop") else ""
+        lines = f'client_metadata_url = "{METADATA_URL}"\n{bound}'
         return DiscoveringMachine(home, "", url, identity=lines, upstream_lines=UNNAMED, extra_environment=curl)
     issuer = os.environ["ACP_TEST_ISSUER"]
     read(f"{issuer}/_resource?{urlencode({'uri': url})}")

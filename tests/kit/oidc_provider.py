@@ -84,10 +84,11 @@ def oidc_provider(
     access_ttl: int = 300,
     refresh_ttl: int = 86400,
     registration: bool = False,
+    dpop_nonce: bool = False,
 ) -> Generator[OidcProvider]:
     """Runs a provider that issues JWT access tokens for `resources`; lifetimes are in seconds.
 
-    `registration`: everybody may register a client (RFC 7591).
+    `registration`: everybody may register a client (RFC 7591). `dpop_nonce`: proofs (RFC 9449) must have a nonce.
 
     Raises `RuntimeError` where Node or the packages are missing, or it does not start.
     """
@@ -104,6 +105,7 @@ def oidc_provider(
                 "RT_TTL": str(refresh_ttl),
                 "RESOURCES": " ".join(resources),
                 "REGISTRATION": "1" if registration else "0",
+                "DPOP_NONCE": "1" if dpop_nonce else "0",
             },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -24,7 +24,7 @@ from jwt.algorithms import RSAAlgorithm
 
 TokenLie = Literal[
     "wrong_iss", "wrong_aud", "bad_nonce", "alg_none", "alg_hs256", "foreign_kid", "foreign_key", "other_account",
-    "expired",
+    "expired", "bound_elsewhere",
 ]  # fmt: skip
 RedirectLie = Literal["wrong_iss", "missing_iss", "iss_twice", "wrong_state", "wrong_iss_error"]
 DEVICE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
@@ -298,6 +298,8 @@ class ScriptedIdp:
                 claims |= {"sub": "mallory", "oid": "mallory"}
             case "expired":
                 claims |= {"iat": now - 7200, "exp": now - 3600}
+            case "bound_elsewhere":
+                claims["cnf"] = {"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}
             case "foreign_kid":
                 kid, key = "foreign", _key("foreign")
             case "foreign_key":

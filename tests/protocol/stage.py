@@ -44,6 +44,7 @@ from acp_stdio.tokens.messages import Request
 from acp_stdio.tokens.session_file import SessionFile
 from acp_stdio.upstream.attach import AuthorizedConnector
 from acp_stdio.upstream.http import Receiver
+from acp_stdio.upstream.possession import ProvingConnector
 
 ORIGIN = "https://finance.example.com:443"
 PATIENCE = 30.0
@@ -200,10 +201,11 @@ class Stage:
         )
         who = Who(keeper, "finance")
         gate.tell = functools.partial(who.record, self.trail)
+        proving = ProvingConnector(self.connector, ORIGIN)
         lane = LaneParts(
             "finance",
             "/mcp",
-            AuthorizedConnector(self.connector, ORIGIN, "finance"),
+            AuthorizedConnector(proving, ORIGIN, "finance", proving),
             keeper,
             self.trail,
             Memory({}, CatalogueFile(self.folder / "cache", "finance", ORIGIN), lambda: False),

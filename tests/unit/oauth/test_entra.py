@@ -31,6 +31,8 @@ URL = "http://127.0.0.1:9/mcp"
 REDIRECT = "http://localhost:9/callback"
 FINANCE = UpstreamSettings("finance", URL, scopes=(f"api://{APP}/mcp.read",))
 OWN_SCOPES = "openid profile offline_access"
+LIES = frozenset[TokenLie](get_args(TokenLie)) - {"bound_elsewhere"}
+"""What a token is bound to is looked at where it is attached."""
 
 
 @pytest.fixture
@@ -202,7 +204,7 @@ def test_a_disabled_entra_user_is_an_invalid_grant_and_cannot_be_revoked_there(
 
 
 @pytest.mark.parametrize("personality", [ScriptedIdp, EntraIdp])
-@pytest.mark.parametrize("lie", [lie for lie in get_args(TokenLie) if lie != "other_account"])
+@pytest.mark.parametrize("lie", sorted(LIES - {"other_account"}))
 def test_no_lie_in_an_id_token_is_believed(
     client: httpx2.Client, personality: type[ScriptedIdp], lie: TokenLie
 ) -> None:
@@ -216,7 +218,7 @@ def test_no_lie_in_an_id_token_is_believed(
 
 
 @pytest.mark.parametrize("personality", [ScriptedIdp, EntraIdp])
-@pytest.mark.parametrize("lie", [lie for lie in get_args(TokenLie) if lie != "bad_nonce"])
+@pytest.mark.parametrize("lie", sorted(LIES - {"bad_nonce"}))
 def test_no_lie_in_an_access_token_is_believed(
     client: httpx2.Client, personality: type[ScriptedIdp], lie: TokenLie
 ) -> None:

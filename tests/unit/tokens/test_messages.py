@@ -1,7 +1,9 @@
 """The lines between `run` and its token helper."""
 
+import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,7 @@ TOKEN = AccessToken(
     "Bearer",
     {"aud": ["a"], "jti": "j"},
 )
+BOUND = replace(TOKEN, token_type="DPoP", proof_key=Secret('{"d": "key-secret"}'), signing_key=Secret("another"))
 GRANT = Grant(Secret("rt-secret"), "https://idp", "acp-stdio", "sub-1", 12.5, 3, 7)
 
 
@@ -52,6 +55,8 @@ def test_what_is_no_request_is_a_value_error(line: bytes) -> None:
 
 def test_answers_arrive_as_they_were_given() -> None:
     assert decode_answer(encode_answer(TOKEN)) == TOKEN
+    assert decode_answer(encode_answer(BOUND)) == BOUND
+    assert "key-secret" not in repr(BOUND)
     assert decode_answer(encode_answer(Sent())) == Sent()
     failure = decode_answer(encode_answer(Failure("login_required", "You are\nsigned out.", "Do.")))
     assert isinstance(failure, Failure)
@@ -88,10 +93,18 @@ def test_a_fingerprint_names_a_token_without_giving_it_away() -> None:
     assert len(fingerprint(Secret("a"))) == 16
 
 
-def test_a_grant_survives_the_vault() -> None:
-    record = encode_grant(GRANT)
-    assert decode_grant(record) == GRANT
-    assert "rt-secret" not in repr(record) + repr(GRANT)
+@pytest.mark.parametrize("key", [None, Secret('{"kty": "EC", "d": "key-secret"}')])
+def test_a_grant_survives_the_vault(key: Secret | None) -> None:
+    grant = replace(GRANT, proof_key=key)
+    record = encode_grant(grant)
+    assert decode_grant(record) == grant
+    assert "-secret" not in repr(record) + repr(grant)
+
+
+def test_a_grant_from_before_keys_were_kept_has_none() -> None:
+    record = json.loads(encode_grant(GRANT).reveal())
+    del record["dpop_key"]
+    assert decode_grant(Secret(json.dumps(record))) == GRANT
 
 
 @pytest.mark.parametrize("record", ["", "rt-secret", '{"v":2,"rt":"rt-secret"}', '{"v":1,"rt":"rt-secret"}', "[]"])

@@ -102,14 +102,19 @@ class World:
         if self.prepared:
             raise self.prepared
 
-    def refresh(self, refresh_token: Secret, upstream: UpstreamSettings, resource: str) -> TokenResponse:
+    def refresh(self, grant: Grant, upstream: UpstreamSettings, resource: str) -> TokenResponse:
         assert (upstream, resource) == (FINANCE, URL)
         assert self.now().in_flight_since > 0, "what is about to be spent is written down first"
-        self.spent.append(refresh_token.reveal())
+        self.spent.append(grant.refresh_token.reveal())
         return self.script.pop(0)(self)
 
     def prove(
-        self, response: TokenResponse, upstream: UpstreamSettings, session: Session, sent_at: float
+        self,
+        response: TokenResponse,
+        upstream: UpstreamSettings,
+        session: Session,
+        sent_at: float,
+        key: Secret | None,
     ) -> AccessToken:
         if self.proof:
             raise self.proof
