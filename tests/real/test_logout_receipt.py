@@ -56,6 +56,9 @@ def test_a_revoked_person_is_purged_at_the_next_start_and_cannot_sign_in_again(s
     scene.login()
     before = asked_to_revoke(scene)
     managed_by(scene, 'revoked = ["alice"]\n')
+    for command in ("status", "doctor"):  # which change nothing
+        assert "Your administrator signed you out" in scene.machine.run(command).stdout
+    assert scene.session()["signed_in"]
     with scene.host(shaken=False) as host:
         host.shake_hands()
         assert reason_of(host.call("whoami")) in ("denied", "login_required")

@@ -81,6 +81,19 @@ def test_a_logout_ends_it_at_once_and_at_the_provider(scene: Scene) -> None:
         assert text_of(host.call("echo", text="after")).startswith("Nothing was sent. You signed out.")
 
 
+def test_a_sign_in_that_is_stored_replaces_it_and_its_token_is_given_back(scene: Scene) -> None:
+    with scene.host() as host:
+        host.call("acp_login")
+        assert text_of(host.call("echo", text="held")) == "held"
+        scene.machine.identity = scene.machine.identity.replace('"email"', '"email", "offline_access"')
+        scene.machine.configure()
+        before = revocations(scene)
+        scene.login()
+        assert "in this process only" not in status_of(host)
+        eventually(lambda: revocations(scene) == before + 1, "the held token is given back")
+        assert text_of(host.call("echo", text="stored")) == "stored"
+
+
 def test_a_logout_that_the_provider_does_not_hear_ends_it_here_and_is_told(scene: Scene) -> None:
     with scene.host() as host:
         host.call("acp_login")
