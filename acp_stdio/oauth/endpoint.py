@@ -53,7 +53,8 @@ class TokenError(Exception):
     - `answer_lost`: it left and no whole answer came; the refresh token may be spent.
     - `transient`: the server, or something on the way, could not answer; try later, keep the token.
     - `invalid_grant`: the server does not accept the refresh token or code.
-    - `misconfigured`: it refuses the request itself (client, scope, resource); repeating does not help.
+    - `misconfigured`: it refuses the request itself (client, scope, resource), or a policy of its own stands against
+      it; repeating does not help, and the token is as good as before.
     """
 
     def __init__(self, kind: TokenErrorKind, message: str, *, error: str = "", description: str = "") -> None:
@@ -247,7 +248,9 @@ def _refused(status: int, document: Mapping[str, Any]) -> TokenError:
     kind: TokenErrorKind = "misconfigured"
     if status >= 500 or status == 429 or error in _TEMPORARY:
         kind = "transient"
-    elif error in _SPENT:
+    elif error in _SPENT and explain(error, description) is None:
+        # What has an explanation of its own is about a policy: where a person is, with what, how they proved who they
+        # are. It may pass where they go on, and MSAL keeps the refresh token then, too (msal/application.py).
         kind = "invalid_grant"
     said = f"{error}: {description}" if description else error
     return TokenError(kind, f"The identity provider refused ({said}).", error=error, description=description)

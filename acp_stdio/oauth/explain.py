@@ -15,7 +15,7 @@ from acp_stdio.errors import Failure
 class _Row:
     words: str
     """A regular expression, looked for in `error: error_description`."""
-    reason: Literal["configuration_invalid", "denied"]
+    reason: Literal["configuration_invalid", "denied", "login_required"]
     meaning: str
     advice: str
 
@@ -61,6 +61,12 @@ _TABLE: Final = (
         "denied",
         "A Conditional Access policy of your company blocks this sign-in",
         'Ask your administrator which; the device flow is blocked often, so try flow = "browser".',
+    ),
+    _Row(
+        r"AADSTS500(?:72|74|76|78|79)\b",
+        "login_required",
+        "Entra wants a further proof of who you are (multi-factor)",
+        "Run `acp-stdio login --force`, or approve the tool `acp_login`, then ask again.",
     ),
     _Row(
         r"AADSTS53000\b",

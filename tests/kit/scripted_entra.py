@@ -28,6 +28,8 @@ class EntraIdp(ScriptedIdp):
     client_id: str = "00001111-aaaa-2222-bbbb-3333cccc4444"
     token_version: Literal[1, 2] = 2
     """The API's `requestedAccessTokenVersion`: decides `iss`, `aud` and the client claim of its tokens."""
+    policy: int = 0
+    """The error of a Conditional Access policy that stands against every token now, such as 53003; 0: none."""
     metadata_paths: tuple[str, ...] = (f"/{TENANT}/v2.0/.well-known/openid-configuration",)
     endpoints: str = f"/{TENANT}/oauth2/v2.0"
 
@@ -84,6 +86,8 @@ class EntraIdp(ScriptedIdp):
     def check_user(self, user: str) -> None:
         if user in self.disabled:
             raise _aadsts("invalid_grant", 50057, "The user account is disabled.")
+        if self.policy:
+            raise _aadsts("invalid_grant", self.policy, "Conditional Access stands against it.")
 
     def id_claims(self, user: str) -> dict[str, Any]:
         """id-token-claims-reference: `sub` is this application's own; `email` comes only where it is configured."""

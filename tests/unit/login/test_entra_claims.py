@@ -1,9 +1,13 @@
-"""What Entra is told of this client in `claims`, and what a claims challenge makes of that."""
+"""What Entra is told of this client in `claims`, what a claims challenge makes of that, and what a policy does."""
 
 import json
 from typing import Any
 
+import pytest
+
+from acp_stdio.errors import Failure
 from acp_stdio.identity.step_up import demanded
+from acp_stdio.tokens.session_file import SessionFile
 from tests.kit.person import Start
 from tests.kit.scripted_entra import APP, LONG_LIVED, EntraIdp
 from tests.kit.scripted_presets import KeycloakIdp
@@ -56,3 +60,39 @@ def test_nobody_else_is_sent_claims_that_are_entras(start: Start) -> None:
         person.sign_in()
         person.token()
         assert all("claims" not in form for _, form in idp.requests)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "said"),
+    [
+        (53003, "denied", "Conditional Access policy of your company"),
+        (53000, "denied", "calls compliant"),
+        (50076, "login_required", "a further proof of who you are"),
+    ],
+)
+def test_a_policy_that_stands_against_a_renewal_ends_no_sign_in(
+    start: Start, code: int, reason: str, said: str
+) -> None:
+    """On a train, say: the same refresh token is good again in the office."""
+    with EntraIdp() as idp:
+        person = start(idp, "entra", lines=ENTRA)
+        person.sign_in()
+        idp.policy = code
+        with pytest.raises(Failure, match=said) as caught:
+            person.token()
+        assert caught.value.reason == reason
+        session = SessionFile(person.settings.session_dir).read()
+        assert session is not None
+        assert session.signed_in
+        assert session.in_flight_since == 0
+        idp.policy = 0
+        assert person.token().upstream == "finance"
+
+
+def test_a_disabled_person_is_out_all_the_same(start: Start) -> None:
+    with EntraIdp() as idp:
+        person = start(idp, "entra", lines=ENTRA)
+        person.sign_in()
+        idp.disabled.add("alice")
+        with pytest.raises(Failure, match="Your identity provider ended your sign-in"):
+            person.token()

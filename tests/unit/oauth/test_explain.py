@@ -25,6 +25,7 @@ from acp_stdio.oauth.http import Answer
             "client_secret_ref",
         ),
         ("access_denied", "AADSTS53003: Access has been blocked", "denied", "administrator"),
+        ("interaction_required", "AADSTS50076: Due to a configuration change", "login_required", "login --force"),
         ("access_denied", "AADSTS53000: Device is not in required device state", "denied", "exempt `client_id`"),
         ("access_denied", "AADSTS53001: Device is not domain joined", "denied", "exempt `client_id`"),
         ("interaction_required", "AADSTS50097: Device authentication is required", "denied", "exempt `client_id`"),
