@@ -16,7 +16,7 @@ def authorize_params(identity: IdentitySettings) -> dict[str, str]:
     """What the sign-in page is told besides what OAuth and OpenID Connect have names for."""
     preset = PRESETS[identity.preset]
     hints = {name: identity.require_account[name] for name in preset.account_params if name in identity.require_account}
-    return {**preset.authorize_params, **hints}
+    return {**preset.authorize_params, **hints, **identity.authorize_params}
 
 
 def token_request_params(upstream: UpstreamSettings, preset: Preset, resource: str) -> dict[str, str]:

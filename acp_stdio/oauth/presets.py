@@ -140,14 +140,13 @@ OKTA: Final = Preset(
 )
 
 # auth0.com/docs/secure/tokens: access-tokens/get-access-tokens, access-tokens/access-token-profiles,
-# refresh-tokens/multi-resource-refresh-token.
+# refresh-tokens/multi-resource-refresh-token; get-started/tenant-settings ("Resource Parameter Compatibility Profile").
 AUTH0: Final = Preset(
     "auth0",
-    sends_resource=False,
     client_claims=("azp", "client_id"),
     one_audience=True,
     deviations=(
-        "tokens are asked for by `audience`, not by `resource` (RFC 8707)",
+        "tokens are asked for by `audience`, and by `resource` (RFC 8707) only where token_request says so",
         "an API that the refresh token's policy does not name is ignored in silence: each token's `aud` is looked at",
     ),
 )
@@ -178,11 +177,11 @@ GOOGLE: Final = Preset(
 # keycloak.org/docs/latest/server_admin: "Audience support", "Offline access"; securing-apps/oidc-layers.
 KEYCLOAK: Final = Preset(
     "keycloak",
-    sends_resource=False,
     client_claims=("azp", "client_id"),
     steady_scopes=("openid", "offline_access"),
     deviations=(
-        "`resource` (RFC 8707) is not sent: a client scope with an audience mapper decides what a token is for",
+        "`resource` (RFC 8707) is sent only where token_request says so: a client scope with an audience mapper "
+        "decides what a token is for",
     ),
 )
 

@@ -13,6 +13,13 @@ _REDIRECT = re.compile(r"http://(?:127\.0\.0\.1|localhost|\[::1\]):(\d{1,5}(?:,\
 _META_KEY = re.compile(
     r"(?:[A-Za-z](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*/)?[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 )
+_PARAMETER = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*", re.ASCII)
+_STANDARD = {
+    *("response_type", "response_mode", "client_id", "client_secret", "redirect_uri", "scope", "state"),
+    *("code_challenge", "code_challenge_method", "code_verifier", "resource", "audience", "request", "request_uri"),
+    *("nonce", "prompt", "max_age", "acr_values", "claims", "login_hint", "registration", "dpop_jkt", "url"),
+}
+"""RFC 6749, 7636, 8707, 9101, 9449, OpenID Connect Core 3.1.2.1, Auth0's `audience`, and Authlib's own `url`."""
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 section 3.3, scope-token
 
 
@@ -66,6 +73,14 @@ def secret_place(text: str) -> str:
     if kind == "file" and PurePath(place).is_absolute() and text.isprintable():
         return ""
     return 'must be "keyring:NAME" or "file:/ABSOLUTE/PATH", and never the secret itself'
+
+
+def own_parameter(name: str) -> str:
+    """A parameter of the sign-in page that is the provider's own: what the standards name has its settings, and
+    protects the sign-in."""
+    if name in _STANDARD:
+        return "the sign-in sets itself"
+    return "" if _PARAMETER.fullmatch(name) else "is no parameter's name"
 
 
 def redirect(text: str) -> str:

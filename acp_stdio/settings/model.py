@@ -59,6 +59,8 @@ class IdentitySettings:
     """Where a company hosts our client id metadata document, which is our client id then."""
     client_secret_ref: str = ""
     """`keyring:NAME` or `file:PATH`: where the secret of a confidential client is. Never the secret."""
+    authorize_params: dict[str, str] = field(default_factory=dict[str, str])
+    """What the sign-in page is told in the provider's own words, such as an organization or where to sign in first."""
     discovery_url: str = ""
     """Where the issuer's metadata is; empty: at the well-known places."""
     endpoints: dict[str, str] = field(default_factory=dict[str, str])

@@ -3,7 +3,7 @@
 How the provider is talked to then is `oauth.presets`' business.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlsplit
@@ -88,6 +88,13 @@ def entra_scope(scope: str) -> str:
     if "/" in scope:
         return ""
     return f"has the bare scope {scope!r}, which Entra takes for one of Microsoft Graph; write api://APP-ID/{scope}"
+
+
+def scopes_problem(scopes: Iterable[str], preset: Preset) -> str:
+    """The problem with scopes that a provider answers with `invalid_scope`, on a page of its own, or nothing."""
+    if "offline_access" in scopes and preset in ("google", "cognito"):
+        return f"has offline_access, which preset = {preset!r} has no use for: it brings a refresh token without"
+    return ""
 
 
 def issuer_problem(issuer: str, preset: Preset) -> str:

@@ -33,6 +33,7 @@ from acp_stdio.settings.presets import (
     entra_scope,
     identity_defaults,
     issuer_problem,
+    scopes_problem,
     token_format_default,
     token_request_default,
 )
@@ -64,13 +65,14 @@ def identity(entries: Entries | None, problems: Problems, name: str = DEFAULT) -
         flow=table.word("flow", default.flow, ("browser", "device")),
         redirect=table.text("redirect", default.redirect, checks.redirect),
         scopes=table.texts("scopes", default.scopes if "issuer" in entries else (), checks.scope),
-        require_account=table.claims("require_account"),
+        require_account=table.named("require_account", "claims"),
         recheck_identity=table.duration("recheck_identity", default.recheck_identity, least=1, most=30 * _DAY),
         max_session_age=table.duration("max_session_age", 0.0, least=60, most=400 * _DAY),
         user_key=table.texts("user_key", default.user_key, checks.filled),
         user_label=table.texts("user_label", default.user_label, checks.filled),
         client_metadata_url=table.text("client_metadata_url", "", checks.client_document, empty=True),
         client_secret_ref=table.text("client_secret_ref", "", checks.secret_place, empty=True),
+        authorize_params=table.named("authorize_params", "parameters", checks.own_parameter),
         discovery_url=table.text("discovery_url", "", checks.url, empty=True),
         endpoints=table.addresses("endpoints", ENDPOINTS, checks.url),
         allow_unadvertised_pkce=table.flag("allow_unadvertised_pkce", False),
@@ -80,6 +82,8 @@ def identity(entries: Entries | None, problems: Problems, name: str = DEFAULT) -
     )
     if identity.issuer and (problem := issuer_problem(identity.issuer, preset)):
         problems.at(entries["issuer"], problem)
+    if "scopes" in entries and (problem := scopes_problem(identity.scopes, preset)):
+        problems.at(entries["scopes"], problem)
     if identity.client_secret_ref and not ("issuer" in entries and "client_id" in entries):
         problems.at(
             entries["client_secret_ref"], "needs issuer and client_id: a secret is not shown to whom a server names"

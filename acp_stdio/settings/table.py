@@ -163,18 +163,21 @@ class Table:
         self._problems.at(entry, "must be an absolute path, or begin with ~/")
         return None
 
-    def claims(self, key: str) -> dict[str, str]:
-        """A table of claim names and the text each must have."""
+    def named(self, key: str, what: str, check: Check = lambda _: "") -> dict[str, str]:
+        """A table of `what`, such as claims, and the text each must have; their names pass `check`."""
         entry = self.entry(key)
         if entry is None:
             return {}
         table = entry.value
         if not isinstance(table, dict):
-            return self._wrong(entry, "a table of claims", {})
-        claims = {k: v for k, v in cast("dict[str, object]", table).items() if isinstance(v, str) and v and k}
-        if len(claims) != len(cast("dict[str, object]", table)):
-            self._problems.at(entry, "must name claims and the text each must have")
-        return claims
+            return self._wrong(entry, f"a table of {what}", {})
+        found = {k: v for k, v in cast("dict[str, object]", table).items() if isinstance(v, str) and v and k}
+        if len(found) != len(cast("dict[str, object]", table)):
+            self._problems.at(entry, f"must name {what} and the text each must have")
+        for name in found:
+            if problem := check(name):
+                self._problems.at(entry, f"has {name}, which {problem}")
+        return found
 
     def addresses(self, key: str, names: tuple[str, ...], check: Check) -> dict[str, str]:
         """A table of addresses that pass `check`, each under one of `names`."""

@@ -115,6 +115,8 @@ class Auth0Idp(ScriptedIdp):
     names_itself: bool = False
     """RFC 9207's parameter is a tenant's setting, off unless switched on (auth0.com/docs: get-started/applications/
     configure-mix-up-attack-protection)."""
+    resource_profile: bool = False
+    """`resource` counts as `audience` (tenant setting "Resource Parameter Compatibility Profile")."""
     metadata_paths: tuple[str, ...] = ("/.well-known/openid-configuration",)
     default: str = ""
 
@@ -126,7 +128,7 @@ class Auth0Idp(ScriptedIdp):
         return {**super().metadata(), "authorization_response_iss_parameter_supported": self.names_itself}
 
     def check_request(self, form: Form) -> None:
-        audience = form.get("audience", "")
+        audience = self._named(form)
         if "response_type" not in form:
             return
         if audience and audience not in self.apis:
@@ -140,7 +142,7 @@ class Auth0Idp(ScriptedIdp):
         return super().access_token(user, form) if self.default else self._secret()
 
     def access_claims(self, user: str, form: Form) -> dict[str, Any]:
-        asked = form.get("audience", "")
+        asked = self._named(form)
         audience = asked if asked in self.policies else self.default
         return {
             "sub": f"auth0|{user}",
@@ -148,6 +150,9 @@ class Auth0Idp(ScriptedIdp):
             "azp": self.client_id,
             "scope": form.get("scope", ""),
         }
+
+    def _named(self, form: Form) -> str:
+        return form.get("audience", "") or (form.get("resource", "") if self.resource_profile else "")
 
 
 @dataclass
@@ -238,6 +243,9 @@ class KeycloakIdp(ScriptedIdp):
     """The realm's setting "Revoke Refresh Token" with a reuse of 0 (server_admin, "Session and token timeouts"):
     whoever brings a spent one ends the session (services: TokenManager.validateTokenReuse)."""
     reuses: int = 0
+    resource_feature: bool = False
+    """The experimental feature of 26.6: of the audiences that mappers add, those stay that `resource` names."""
+    mapped: tuple[str, ...] = ("finance-api", "account")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -263,12 +271,14 @@ class KeycloakIdp(ScriptedIdp):
         return {**super().id_claims(user), "azp": self.client_id, "typ": "ID"}
 
     def access_claims(self, user: str, form: Form) -> dict[str, Any]:
-        mapped = "finance" in form.get("scope", "").split()
+        audience = list(self.mapped) if "finance" in form.get("scope", "").split() else ["account"]
+        if self.resource_feature and (resource := form.get("resource")):
+            audience = [each for each in audience if each == resource]
         return {
             "sub": user,
             "azp": self.client_id,
             "typ": "Bearer",
-            "aud": ["finance-api", "account"] if mapped else "account",
+            "aud": audience,
             "scope": form.get("scope", ""),
         }
 
@@ -298,6 +308,8 @@ class CognitoIdp(ScriptedIdp):
     token_use: str = "access"
     rotates: bool = False
     """The app client's setting."""
+    published_domain: str = ""
+    """The domain that the metadata names; empty: the one that works. A custom domain may not be in it."""
     grace: bool = False
     """A spent refresh token stays good for up to 60 seconds (`RetryGracePeriodSeconds`)."""
 
@@ -307,7 +319,7 @@ class CognitoIdp(ScriptedIdp):
 
     def metadata(self) -> dict[str, Any]:
         """The endpoints are the domain's, not the issuer's; no device grant, no PKCE methods, no `iss` parameter."""
-        domain = f"http://localhost:{urlsplit(self.origin).port}{self.endpoints}"
+        domain = self.published_domain or self.domain
         return {
             "issuer": self.issuer,
             "authorization_endpoint": f"{domain}/authorize",
@@ -318,6 +330,10 @@ class CognitoIdp(ScriptedIdp):
             "response_types_supported": ["code", "token"],
             "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
         }
+
+    @property
+    def domain(self) -> str:
+        return f"http://localhost:{urlsplit(self.origin).port}{self.endpoints}"
 
     def check_request(self, form: Form) -> None:
         if "offline_access" in form.get("scope", "").split():

@@ -15,6 +15,7 @@ from acp_stdio.identity.model import Account, Session
 from acp_stdio.settings.model import AuditSettings, IdentitySettings, StorageSettings, UpstreamSettings
 from acp_stdio.tokens.session_file import SessionFile
 from acp_stdio.vault.lock import FileLock
+from tests.kit.scripted_idp import ScriptedIdp
 from tests.kit.secret_service import secret_service
 from tests.unit.doctor.conftest import MakeCase
 
@@ -215,6 +216,23 @@ def test_the_way_to_a_provider_is_tried_where_a_sign_in_goes_first(make_case: Ma
     own = {name: f"https://{name}.example.com/" for name in ("authorization", "token", "jwks")}
     assert first(endpoints=own) == "https://token.example.com/"
     assert provider.address_of(replace(settings, identity=IdentitySettings("", ""))) == ""
+
+
+def test_a_provider_that_is_written_down_is_examined_as_a_sign_in_would_find_it(make_case: MakeCase) -> None:
+    with ScriptedIdp(metadata_paths=()) as idp:
+        case, own = (
+            make_case(),
+            {"authorization": "authorize", "token": "token", "jwks": "keys", "revocation": "revoke"},
+        )
+        endpoints = {name: f"{idp.origin}/{path}" for name, path in own.items()}
+        written = IdentitySettings(idp.issuer, "c", endpoints=endpoints, allow_unadvertised_pkce=True)
+        found = provider.discovery(replace(case, settings=replace(case.settings, identity=written)))
+        assert (found.state, found.details["token_endpoint"]) == ("ok", f"{idp.origin}/token")
+        assert "the configuration, not its metadata, says what these are" in found.message
+        device = replace(written, flow="device")
+        found = provider.discovery(replace(case, settings=replace(case.settings, identity=device)))
+        assert (found.state, "has no device endpoint" in found.message) == ("problem", True)
+        assert provider.clock(replace(case, settings=replace(case.settings, identity=written))).state == "ok"
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,37 @@ def test_keycloak_without_the_offline_role_is_said_and_works_without_that_scope(
         assert "offline_access" not in person.asked("/token")[-1]["scope"]
 
 
+def test_auth0_is_asked_by_resource_where_the_settings_and_the_tenant_say_so(start: Start) -> None:
+    with Auth0Idp(resource_profile=True) as idp:
+        person = start(idp, "auth0", lines='token_request = "resource"')
+        idp.apis.add(person.machine.upstream)
+        person.sign_in()
+        assert person.machine.upstream in person.token().claims["aud"]
+        assert not any("audience" in form for _, form in idp.requests)
+
+
+def test_keycloaks_experimental_resource_leaves_the_one_audience_that_was_asked_for(start: Start) -> None:
+    with KeycloakIdp(resource_feature=True) as idp:
+        person = start(idp, "keycloak", lines='token_request = "resource"\nscopes = ["finance"]')
+        idp.mapped = (person.machine.upstream, "account", "https://other.example.com")
+        person.sign_in()
+        assert person.token().claims["aud"] == [person.machine.upstream]
+        idp.mapped = ("https://other.example.com",)
+        said = refused(person.token)
+        assert (said.reason, "it is for" in said.message) == ("wrong_audience", True)
+
+
+def test_a_custom_domain_of_cognito_is_written_and_its_issuer_stays_the_user_pool(start: Start) -> None:
+    with CognitoIdp(published_domain="http://127.0.0.1:9/oauth2") as idp:
+        names = {"authorization": "authorize", "token": "token", "revocation": "revoke"}
+        own = ", ".join(f'{name} = "{idp.domain}/{path}"' for name, path in names.items())
+        person = start(idp, "cognito", lines=COGNITO, identity=f"endpoints = {{ {own} }}")
+        assert person.sign_in().issuer == idp.issuer
+        assert person.token().claims["iss"] == idp.issuer
+        report = sign_out(open_context(person.settings, may_prompt=False))
+        assert (report.revocation, report.deleted) == ("revoked", True)
+
+
 @pytest.mark.parametrize("fault", ["scope", "kind"])
 def test_a_cognito_token_without_its_scope_or_of_another_kind_is_not_sent(start: Start, fault: str) -> None:
     with CognitoIdp() as idp:

@@ -36,6 +36,16 @@ def test_a_provider_whose_metadata_is_elsewhere_serves_from_sign_in_to_token(sta
         assert person.token().upstream == "finance"
 
 
+def test_the_sign_in_page_is_told_what_only_this_provider_has_a_word_for(start: Start) -> None:
+    with ScriptedIdp() as idp:
+        person = start(idp, "generic", identity='authorize_params = { organization = "org 1&x=y" }')
+        person.sign_in()
+        (asked,) = person.asked("/authorize")
+        assert asked["organization"] == "org 1&x=y"
+        assert "x" not in asked
+        assert not any("organization" in form for form in person.asked("/token"))
+
+
 # --- clocks
 
 

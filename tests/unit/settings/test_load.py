@@ -76,6 +76,7 @@ def test_every_key_of_this_version_is_read(home: Path, tmp_path: Path) -> None:
         recheck_identity = "1h30m"
         user_key = ["tid", "oid"]
         user_label = ["upn"]
+        authorize_params = {{ kc_idp_hint = "corp" }}
         discovery_url = "http://[::1]:9000/metadata"
         endpoints = {{ token = "http://[::1]:9000/token", jwks = "https://keys.example.com/jwks" }}
         allow_unadvertised_pkce = true
@@ -113,6 +114,7 @@ def test_every_key_of_this_version_is_read(home: Path, tmp_path: Path) -> None:
     assert found.identity.require_account == {"domain": "example.com"}
     assert found.identity.recheck_identity == 5400
     assert found.identity.user_key == ("tid", "oid")
+    assert found.identity.authorize_params == {"kc_idp_hint": "corp"}
     assert found.identity.discovery_url == "http://[::1]:9000/metadata"
     assert found.identity.endpoints == {"token": "http://[::1]:9000/token", "jwks": "https://keys.example.com/jwks"}
     assert (found.identity.allow_unadvertised_pkce, found.identity.clock_skew) == (True, 5)
@@ -186,6 +188,10 @@ def test_all_problems_are_told_at_once_with_file_and_line(home: Path) -> None:
         ("identity", "redirect = 'http://192.0.2.1:0/x'", "redirect must be http on 127.0.0.1"),
         ("identity", "redirect = 'http://127.0.0.1/x'", "with a port"),
         ("identity", "redirect = 'http://127.0.0.1:70000/x'", "above 65535"),
+        ("identity", "authorize_params = { state = 'mine' }", "has state, which the sign-in sets itself"),
+        ("identity", "authorize_params = { code_challenge_method = 'plain' }", "which the sign-in sets itself"),
+        ("identity", "authorize_params = { 'a b' = 'x' }", "has a b, which is no parameter's name"),
+        ("identity", "authorize_params = { organization = 5 }", "must name parameters and the text each must have"),
         ("identity", "discovery_url = 'http://login.example.com/metadata'", "discovery_url must use https"),
         ("identity", "endpoints = 'https://login.example.com'", "endpoints must be a table of addresses, not text"),
         ("identity", "endpoints = { token = 5 }", "endpoints has token, which must be text"),
@@ -445,6 +451,16 @@ def test_an_issuer_that_a_preset_never_has_is_refused_with_the_right_form(
     text = EXAMPLE.replace("[identity]", f'[identity]\npreset = "{preset}"').replace(ISSUER, issuer)
     write(home, text + 'scopes = ["a/b"]\n')
     assert words in refused(home).message
+
+
+@pytest.mark.parametrize(("preset", "good"), [("google", False), ("cognito", False), ("okta", True)])
+def test_offline_access_is_refused_for_providers_that_do_not_have_it(home: Path, preset: str, good: bool) -> None:
+    lines = f'[identity]\npreset = "{preset}"\nscopes = ["openid", "offline_access"]'
+    write(home, EXAMPLE.replace("[identity]", lines).replace(ISSUER, f"{ISSUER}/oauth2/x") + 'scopes = ["a/b"]\n')
+    if good:
+        assert settings(home).identity.scopes == ("openid", "offline_access")
+    else:
+        assert "scopes has offline_access" in refused(home).message
 
 
 def test_each_value_says_where_it_came_from(home: Path) -> None:
