@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from acp_stdio.cli.main import main
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import Held, Session
 from acp_stdio.identity.step_up import StepUp
@@ -715,10 +716,23 @@ def test_a_server_that_publishes_nothing_signs_in_at_its_own_default_endpoints_a
     session = person.signs_in()
     assert (session.issuer, session.client_source) == (idp.origin, "registered")
     assert any("publishes nothing about signing in" in line for line in person.said)
-    assert "MCP 2025-03-26" in session.deviations[0], "`status` shows it"
     assert idp.asked("/authorize")[0]["code_challenge_method"] == "S256", "that revision requires it of everybody"
     assert person.token().value.reveal() in idp.issued
     assert idp.asked("/token")[-1]["grant_type"] == "refresh_token"
+
+
+def test_status_says_that_default_endpoints_are_used(
+    idp: Discoverable, person: Person, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publishes_nothing(idp, person)
+    person.signs_in()
+    config = person.home / "config" / "config.toml"
+    config.parent.mkdir(exist_ok=True)
+    config.write_text(f'version = 1\n[upstreams.finance]\nurl = "{idp.url}"\nprincipal = "unverified"\n')
+    monkeypatch.setenv("ACP_STDIO_HOME", str(person.home))
+    assert main(["status"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("deviates")]
+    assert "where MCP 2025-03-26 has them by default" in line
 
 
 def test_nobody_is_named_by_a_server_that_publishes_nothing(idp: Discoverable, person: Person) -> None:
