@@ -23,13 +23,13 @@ def open_lines(path: Path, *, new: bool = False) -> int:
     return os.open(path, _FLAGS | (os.O_EXCL if new else 0), 0o600)
 
 
-def append(file: int, line: bytes) -> None:
-    """Adds a line. A `write(2)` that returned survives our death at any point, though not a power loss.
+def append(file: int, text: bytes) -> None:
+    """Adds lines. A `write(2)` that returned survives our death at any point, though not a power loss.
 
-    Raises `OSError`, the line then not being there; where even that fails, `cut_torn` takes its beginning away.
+    Raises `OSError`, none of them being there then; where even that fails, `cut_torn` takes half a line away.
     """
-    written = os.write(file, line)
-    if written != len(line):
+    written = os.write(file, text)
+    if written != len(text):
         with contextlib.suppress(OSError):
             os.ftruncate(file, os.fstat(file).st_size - written)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

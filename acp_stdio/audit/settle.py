@@ -22,7 +22,7 @@ from acp_stdio.vault.lock import FileLock
 INTENT, OUTCOME = "call.intent", "call.outcome"
 
 
-def settle_dead(folder: Folder, index: HeldIndex, mine: str, write: Callable[[Record], None]) -> None:
+def settle_dead(folder: Folder, index: HeldIndex, mine: str, write: Callable[[Record], object]) -> None:
     """Settles every chain whose writer is gone; the outcomes go to `write`, which adds to the chain `mine`.
 
     Raises `OSError`, and what `write` raises; the rest is left for the next one.
@@ -80,7 +80,7 @@ def _known(entries: Iterable[dict[str, Any]], name: str) -> _Known:
     return known
 
 
-def _settle(folder: Folder, index: HeldIndex, name: str, mine: str, write: Callable[[Record], None]) -> None:
+def _settle(folder: Folder, index: HeldIndex, name: str, mine: str, write: Callable[[Record], object]) -> None:
     known = _known(index.entries(name), name)
     size = _without_torn_end(folder, name)
     if not size and not known.opened:  # it died before its first record

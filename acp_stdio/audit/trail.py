@@ -8,7 +8,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -67,14 +67,26 @@ class Trail:
         not be made then (NIST SP 800-53 AU-5). An outcome is kept, and goes before anything else that is written.
         """
         if record["event"] == INTENT:
-            self._admit()
+            self.admit()
+        self.append_all([record])
+
+    def admit(self) -> None:
+        """Raises `Failure` where no call may be made now, for another reason than that its intent cannot be written."""
+        self._admit()
+
+    def append_all(self, records: list[Record]) -> list[Head]:
+        """Writes several at once, all or none of them, and returns their places; `admit` is the caller's to ask.
+
+        Raises as `append` does.
+        """
+        if not records:
+            return []
         try:
             self._ready()
             self._pay()
-            self._write(record)
+            return self._write(*records)
         except OSError as e:
-            if record["event"] == OUTCOME:
-                self._overdue.append(record)
+            self._overdue += [record for record in records if record["event"] == OUTCOME]
             raise self._unavailable(str(e) if isinstance(e, TimeoutError) else e.strerror or type(e).__name__) from e
 
     def settle(self) -> None:
@@ -133,19 +145,21 @@ class Trail:
             settle_dead(self._folder, index, self._chain.head.chain, self._write)
 
     def _pay(self) -> None:
-        while self._overdue:
-            self._write(self._overdue[0])
-            del self._overdue[0]
+        if self._overdue:
+            self._write(*self._overdue)
+            self._overdue.clear()
 
-    def _write(self, record: Record) -> None:
+    def _write(self, *records: Record) -> list[Head]:
         assert self._chain is not None
-        self._chain.add(record)
-        if record["event"] == INTENT:
-            if self._sync:
-                self._chain.sync()
-            self._open[record["call"]] = None
-        elif record["event"] == OUTCOME:
-            self._open.pop(record["call"], None)
+        heads = self._chain.add(records)
+        if self._sync and any(record["event"] == INTENT for record in records):
+            self._chain.sync()
+        for record in records:
+            if record["event"] == INTENT:
+                self._open[record["call"]] = None
+            elif record["event"] == OUTCOME:
+                self._open.pop(record["call"], None)
+        return heads
 
     def _unavailable(self, why: str) -> Failure:
         return Failure(
@@ -185,7 +199,7 @@ class _Chain:
             before: Record = {"after": after.head.chain, "owes": owes} if after is not None else {}
             new.head = Head(name, 0, index.head.hash)  # so the chain's place among all is in its first record
             about = {"chain": name, "version": __version__, **before}
-            new.add(event_record("trail.opened", user=None, now=now, about=about))
+            new.add([event_record("trail.opened", user=None, now=now, about=about)])
             index.add("opened", now, chain=name, first=new.head.hash, by=name, **before)
         except OSError:
             new.let_go()
@@ -194,20 +208,27 @@ class _Chain:
             raise
         return new
 
-    def add(self, record: Record) -> None:
-        """Adds one record, numbered and linked. Raises `OSError`, and then the chain is as it was."""
-        name, seq, before = self.head
-        record["seq"] = seq + 1
-        record.pop("prev", None)
-        record["prev"] = before
-        line, digest = link(record)
+    def add(self, records: Sequence[Record]) -> list[Head]:
+        """Adds records, numbered and linked. Raises `OSError`, and then the chain is as it was."""
+        heads = [self.head]
+        linked: list[bytes] = []
+        for record in records:
+            name, seq, before = heads[-1]
+            record["seq"] = seq + 1
+            record.pop("prev", None)
+            record["prev"] = before
+            line, digest = link(record)
+            linked.append(line)
+            heads.append(Head(name, seq + 1, digest))
+        text = b"".join(linked)
         if self._torn:
             os.ftruncate(self._file, self._size)
         self._torn = True
-        lines.append(self._file, line)
+        lines.append(self._file, text)
         self._torn = False
-        self._size += len(line)
-        self.head = Head(name, seq + 1, digest)
+        self._size += len(text)
+        self.head = heads[-1]
+        return heads[1:]
 
     def sync(self) -> None:
         """Makes what was added last over a power loss. Raises `OSError`."""

@@ -32,14 +32,14 @@ class Host:
         self,
         stdin: int,
         stdout: int,
-        on_line: Callable[[bytes | None], None],
+        on_lines: Callable[[list[bytes | None]], None],
         on_closed: Callable[[str], None],
         leftover: bytes = b"",
     ) -> None:
-        """`leftover`: bytes already read from stdin. `on_line(None)`: a line came that is too long to be kept.
+        """`leftover`: bytes already read from stdin. `on_lines`: came together; None is one too long to be kept.
         `on_closed(why)` is called once, at its end."""
         self._stdin, self._stdout = stdin, stdout
-        self._on_line, self._on_closed = on_line, on_closed
+        self._on_lines, self._on_closed = on_lines, on_closed
         self._lines = LineBuffer()
         self._leftover = leftover
         self._loop = asyncio.get_running_loop()
@@ -63,7 +63,7 @@ class Host:
             threading.Thread(target=self._write_in_thread, daemon=True).start()
 
     def send(self, frame: bytes) -> None:
-        """Queues one frame; it is written at once where the pipe takes it."""
+        """Queues one frame, or several with line ends between them; it is written at once where the pipe takes it."""
         line = memoryview(frame + b"\n")
         if not self._watched:
             with self._writable:
@@ -161,8 +161,8 @@ class Host:
         if not data:
             self._end("end of input")
             return
-        for line in self._lines.feed(data):
-            self._on_line(line)
+        if lines := self._lines.feed(data):
+            self._on_lines(lines)
 
     def _end(self, why: str) -> None:
         if not self._closed:

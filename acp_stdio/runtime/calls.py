@@ -1,24 +1,22 @@
 """Calls on their way: token, durable intent, request, and the outcome in the trail."""
 
 import asyncio
-import contextlib
 import logging
-import os
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from acp_stdio.audit.arguments import Arguments
-from acp_stdio.audit.record import Context, call_record, record_id, token_summary, utc
+from acp_stdio.audit.record import Context, Record, record_id
 from acp_stdio.audit.trail import Trail
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import AccessToken
 from acp_stdio.relay.answers import wants_another_proof, wants_the_person
 from acp_stdio.relay.commands import CallRecord, EndSession, Headers, OpenStream, Post, Settle
+from acp_stdio.runtime import records
 from acp_stdio.runtime.gate import Gate, Verdict
 from acp_stdio.runtime.heads import Heads
 from acp_stdio.runtime.keeper import Keeper
+from acp_stdio.runtime.turn import Turn
 from acp_stdio.tokens.endings import ended_or_changed
 from acp_stdio.upstream.attach import Attacher
 from acp_stdio.upstream.http import Exchange
@@ -46,13 +44,6 @@ class Listener(Protocol):
     def refused(self, call: int, failure: Failure, *, turned_away: bool) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Intent:
-    record: dict[str, Any]
-    """Its outcome says the same of the call, whoever is signed in by then."""
-    started: float
-
-
 class Calls:
     """Sends what the relay posts. One row a call in `_live`; it leaves with the call's end."""
 
@@ -65,6 +56,7 @@ class Calls:
         context: Callable[[], Context],
         agent: Callable[[], tuple[str, str]],
         gate: Gate,
+        turn: Turn,
         listener: Listener,
         arguments: Arguments,
         statements: "Statements | None" = None,
@@ -77,13 +69,18 @@ class Calls:
         self._context = context
         self._agent = agent
         self._gate = gate
+        self._turn = turn
         self._listener = listener
         self._arguments = arguments
         self._statements = statements
         self._verdicts: dict[int, Verdict] = {}
         """What the rules said to a call, until its outcome is written."""
         self._live: dict[int, _Call] = {}
-        self._intents: dict[int, _Intent] = {}
+        self._intents: dict[int, records.Intent] = {}
+        self._leaving: list[tuple[_Call, AccessToken]] = []
+        """What leaves at the end of the turn."""
+        self._outcomes: list[Record] = []
+        """What is written then."""
         self._heads = Heads(agent)
         self._parted = asyncio.Event()
         self._parted.set()
@@ -137,34 +134,19 @@ class Calls:
         next intent will be refused.
         """
         intent, verdict = self._intents.pop(command.call, None), self._verdicts.pop(command.call, None)
-        record = self._ended(command, intent) if intent else self._denied(command, verdict)
+        if intent is not None:
+            self._outcomes.append(records.outcome(command, intent))
+        else:
+            self._outcomes.append(records.denial(command, self._context(), verdict, self._arguments))
+        if len(self._outcomes) == 1:
+            self._turn.at_end(self._write_outcomes)
+
+    def _write_outcomes(self) -> None:
+        outcomes, self._outcomes = self._outcomes, []
         try:
-            self._trail.append(record)
+            self._trail.append_all(outcomes)
         except Failure as failure:
-            log.error("an outcome was not written: %s", failure.message)
-
-    def _ended(self, command: Settle, intent: _Intent) -> dict[str, Any]:
-        now = time.time()
-        return {
-            **intent.record,
-            "id": record_id(),
-            "time": utc(now),
-            "event": "call.outcome",
-            "outcome": command.outcome,
-            "reason": command.reason,
-            "duration_ms": round((now - intent.started) * 1000),
-            "bytes_in": command.record.bytes_in,
-            "bytes_out": command.bytes_out,
-        }
-
-    def _denied(self, command: Settle, verdict: Verdict | None) -> dict[str, Any]:
-        call = record_id()
-        about = command.record
-        record = _record("call.denied", about, self._context(), call, about.trace or _trace(), time.time())
-        with contextlib.suppress(Failure):  # without the key it is recorded all the same
-            record["arguments"] = self._arguments.about(bytes(about.params), about.bytes_in)
-        record["outcome"], record["reason"] = command.outcome, command.reason
-        return record | verdict.recorded() if verdict is not None else record
+            log.error("%d outcomes were not written: %s", len(outcomes), failure.message)
 
     def _begin(self, call: "_Call") -> None:
         self._live[call.number] = call
@@ -185,29 +167,71 @@ class Calls:
             verdict.undo()
         if not call.number:
             self._parted.set()
-        if self._live.pop(call.number, None) is not None:
+        if self._live.get(call.number) is call:
+            del self._live[call.number]
             self._listener.refused(call.number, failure, turned_away=call.turned_away)
 
-    def send(self, call: "_Call", token: AccessToken) -> Exchange:
-        """Intent, a last look at the session, then the request. Raises `Failure`, with nothing sent."""
-        if not self._keeper.still_holds(token):  # else the intent would name another person than the token
-            raise ended_or_changed(self._keeper.session())
-        self._gate.use(token)
-        if call.record is not None and call.number not in self._intents:
-            self._intend(call, call.record, token)
+    def leave(self, call: "_Call", token: AccessToken) -> None:
+        """Sends the call, together with all others of this turn."""
+        self._leaving.append((call, token))
+        if len(self._leaving) == 1:
+            self._turn.at_end(self._all_leave)
+
+    def _all_leave(self) -> None:
+        """The intents, a last look at the session, then the requests. Who is refused hears it when all is done."""
+        leaving, self._leaving = self._leaving, []
+        refused: list[tuple[_Call, Failure]] = []
+        ready: list[tuple[_Call, AccessToken]] = []
+        intents: dict[int, records.Intent] = {}
+        for call, token in leaving:
+            if call.number and self._live.get(call.number) is not call:
+                continue  # it was aborted meanwhile
+            try:
+                if not self._keeper.still_holds(token):  # else the intent would name another person than the token
+                    raise ended_or_changed(self._keeper.session())
+                self._gate.use(token)
+                if call.record is not None and call.number not in self._intents:
+                    intents[call.number] = self._intent(call, call.record, token)
+                ready.append((call, token))
+            except Failure as failure:
+                refused.append((call, failure))
+        try:
+            heads = self._trail.append_all([intent.record for intent in intents.values()])
+        except Failure as failure:
+            refused += [(call, failure) for call, _ in ready if call.number in intents]
+            ready = [(call, token) for call, token in ready if call.number not in intents]
+        else:
+            for intent, head in zip(intents.values(), heads, strict=True):
+                intent.head = head
+            self._intents |= intents
+        self._turn.look_anew()
+        for call, token in ready:
+            try:
+                call.went(self._send(call, token))
+            except Failure as failure:
+                refused.append((call, failure))
+            except ValueError:  # raised before anything is sent
+                why = "The server gave an id for its session or its stream that HTTP does not carry."
+                refused.append((call, Failure("upstream_unreachable", why, "Ask the people who run it.")))
+        for call, failure in refused:
+            self.refuse(call, failure)
+
+    def _send(self, call: "_Call", token: AccessToken) -> Exchange:
         if not self._keeper.still_holds(token):
             raise ended_or_changed(self._keeper.session())
         intent = self._intents.get(call.number)
-        request_id = intent.record["call"] if intent else record_id()
-        each = (("X-Request-Id", request_id), ("traceparent", intent.record["trace"] if intent else _trace()))
+        request_id = intent.call if intent else record_id()
+        own = (("X-Request-Id", request_id), ("traceparent", intent.trace if intent else records.new_trace()))
         if self._statements is not None:
-            each += (self._statement(call, token, request_id),)
-        if intent and call.turned_away:  # of a call that is sent again, the outcome names the token that it has now
-            intent.record["token"] = token_summary(token.claims)
-        block = self._heads.block(call.headers, each)
+            own += (self._statement(call, token, request_id, intent),)
+        if intent and call.turned_away:
+            intent.leaves_again_with(token)
+        block = self._heads.block(call.headers, own)
         return self._connector.request(token, call.method, self._target, block, call.body, call.answer)
 
-    def _statement(self, call: "_Call", token: AccessToken, request_id: str) -> tuple[str, str]:
+    def _statement(
+        self, call: "_Call", token: AccessToken, request_id: str, intent: records.Intent | None
+    ) -> tuple[str, str]:
         assert self._statements is not None
         name, version = self._agent()
         verdict = self._verdicts.get(call.number)
@@ -217,25 +241,24 @@ class Calls:
             act=verdict.agent if verdict else {"name": name, "version": version, "evidence": "self_reported"},
             body=call.body,
             request_id=request_id,
-            head=self._trail.head,
+            head=self._trail.head if intent is None else intent.head,
         )
 
-    def _intend(self, call: "_Call", about: CallRecord, token: AccessToken) -> None:
-        started, context = time.time(), self._context()
+    def _intent(self, call: "_Call", about: CallRecord, token: AccessToken) -> records.Intent:
+        context = self._context()
         verdict = self._gate.judge(about, call.body, str((context.user or {}).get("sub", "")))
         self._verdicts[call.number] = verdict
         if verdict.refusal is not None:
             raise verdict.refusal
-        record = _record("call.intent", about, context, record_id(), about.trace or _trace(), started)
-        record["arguments"] = self._arguments.about(bytes(about.params), about.bytes_in)
-        record |= {"token": token_summary(token.claims), **verdict.recorded()}
-        self._trail.append(record)
-        self._intents[call.number] = _Intent(record, started)
+        self._trail.admit()
+        return records.intent(about, context, token, verdict, self._arguments)
 
     def opened(self, call: "_Call", session_id: str | None) -> None:
         self._listener.opened(call.number, session_id)
 
     def received(self, call: "_Call", raw: bytes) -> None:
+        if len(self._intents) > 1:  # the answers to others may be here, too
+            self._turn.last()
         self._listener.received(call.number, raw)
 
     def ended(self, call: "_Call", ending: Ending) -> None:
@@ -268,13 +291,10 @@ class _Call:
 
     def launch(self, token: AccessToken) -> None:
         self._token, self.answer = token, Answer(self)
-        try:
-            self._exchange = self.answer.exchange = self._calls.send(self, token)
-        except Failure as failure:
-            self._calls.refuse(self, failure)
-        except ValueError:  # raised before anything is sent
-            why = "The server gave an id for its session or its stream that HTTP does not carry."
-            self._calls.refuse(self, Failure("upstream_unreachable", why, "Ask the people who run it."))
+        self._calls.leave(self, token)
+
+    def went(self, exchange: Exchange) -> None:
+        self._exchange = self.answer.exchange = exchange
 
     def wait_for_token(self) -> None:
         self._calls.keeper.acquire(self._got_token, self._token)
@@ -317,26 +337,3 @@ class _Call:
             self._calls.refuse(self, answer)
         else:
             self.launch(answer)
-
-
-def _record(event: str, about: CallRecord, context: Context, call: str, trace: str, now: float) -> dict[str, Any]:
-    """The call's first record, whose id is that of the call."""
-    return call_record(
-        event,
-        context,
-        record=call,
-        call=call,
-        now=now,
-        method=about.method,
-        tool=about.tool,
-        agent=(about.agent, about.agent_version),
-        arguments_bytes=about.bytes_in,
-        trace=trace,
-        token=None,
-    )
-
-
-def _trace() -> str:
-    """A W3C `traceparent`, sampled."""
-    number = os.urandom(24).hex()
-    return f"00-{number[:32]}-{number[32:]}-01"

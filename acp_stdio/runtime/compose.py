@@ -13,6 +13,7 @@ from acp_stdio.errors import Failure
 from acp_stdio.runtime.arguments import RunArguments
 from acp_stdio.runtime.prelude import Prelude
 from acp_stdio.runtime.served import Served
+from acp_stdio.runtime.turn import Turn
 from acp_stdio.settings.load import config_files, load
 from acp_stdio.settings.model import Settings, UpstreamSettings
 from acp_stdio.tokens.handover import LoginRequest
@@ -40,7 +41,8 @@ class Program:
 
     def run(self, stdin: int, stdout: int, played: Prelude) -> int:
         """Serves until the host leaves; returns the exit code."""
-        served = [self._serve(upstream) for upstream in self.settings.upstreams.values()]
+        turn = Turn()
+        served = [self._serve(upstream, turn) for upstream in self.settings.upstreams.values()]
         if any(each.revoked for each in served):
             self._purge()
         together = self._together() if len(served) > 1 else served[0].catalogue_file
@@ -52,15 +54,15 @@ class Program:
 
         exporting = self._exporting if self.settings.audit.otlp and not self.rehearsal else None
         stdio = (stdin, stdout, played)
-        return serve(self.settings, served, together, self.login, stdio, exporting, rehearsal=self.rehearsal)
+        return serve(self.settings, served, together, self.login, stdio, exporting, turn, rehearsal=self.rehearsal)
 
     def _exporting(self, loop: "asyncio.AbstractEventLoop") -> "Exporting":
         from acp_stdio.runtime.exporting import Exporting
 
         return Exporting(self.settings, self.arguments, loop)
 
-    def _serve(self, upstream: UpstreamSettings) -> Served:
-        sign_in = SignIn(self.settings, upstream)
+    def _serve(self, upstream: UpstreamSettings, turn: Turn) -> Served:
+        sign_in = SignIn(self.settings, upstream, turn.stat)
         try:
             session = sign_in.current()
         except Failure:  # a damaged file: the handshake and lists are served all the same, and calls say why

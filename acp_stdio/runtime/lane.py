@@ -34,6 +34,7 @@ from acp_stdio.runtime.gate import Gate
 from acp_stdio.runtime.helper_process import HelperProcess
 from acp_stdio.runtime.keeper import Keeper
 from acp_stdio.runtime.memory import Memory
+from acp_stdio.runtime.turn import Turn
 from acp_stdio.runtime.who import Who
 from acp_stdio.tokens.endings import ended_or_changed
 from acp_stdio.upstream.attach import Attacher
@@ -100,6 +101,8 @@ class LaneParts:
     gate: Gate
     demands: Demands
     """The process's own, too."""
+    turn: Turn
+    """The process's own, too."""
     arguments: Arguments = _NOT_RECORDED
     """How the trail speaks of a call's arguments."""
     statements: "Statements | None" = None
@@ -121,6 +124,7 @@ class Lane:
             parts.who.context,
             lambda: self.mind.agent,
             parts.gate,
+            parts.turn,
             self,
             parts.arguments,
             parts.statements,
@@ -259,10 +263,11 @@ class Lane:
             self._look_at_rules()
         who = self._parts.who
         try:
-            session, generation = who.session(), who.now_signed_in()
+            session = who.session()
         except Failure as failure:
             log.warning("%s", failure.message)
             return
+        generation = who.signed_in_by(session)
         if generation == who.generation:
             return
         before, who.generation = who.generation, generation

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -19,6 +19,7 @@ from acp_stdio.vault.lock import FileLock
 log = logging.getLogger(__name__)
 
 VERSION: Final = 1
+Look = Callable[[Path], os.stat_result]
 PATIENCE: Final = 2.0
 """Seconds for the lock, which is held for one reading and one writing."""
 
@@ -26,8 +27,10 @@ PATIENCE: Final = 2.0
 class Pins:
     """`<state>/tools/<upstream>-<address>.json`, 0600: what each tool said when it was first seen, and says now."""
 
-    def __init__(self, state_dir: Path, upstream: str, url: str) -> None:
+    def __init__(self, state_dir: Path, upstream: str, url: str, look: Look = os.stat) -> None:
+        """`look`: how `changed` looks at the file."""
         name = f"{upstream}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
+        self._look = look
         self._path = state_dir / "tools" / f"{name}.json"
         self._lock = FileLock(state_dir / "tools" / f"{name}.lock")
         self._signature: tuple[int, int, int] | None = None
@@ -36,8 +39,8 @@ class Pins:
 
     @property
     def changed(self) -> dict[str, str]:
-        """The tools whose change nobody has accepted, with the digest of what they say now; one `stat` a look."""
-        self._refresh()
+        """The tools whose change nobody has accepted, with the digest of what they say now."""
+        self._refresh(self._look)
         return self._changed
 
     def current(self) -> dict[str, Pin]:
@@ -76,9 +79,9 @@ class Pins:
                 self._write({**self._pins, **accepted})
         return done
 
-    def _refresh(self) -> None:
+    def _refresh(self, look: Look = os.stat) -> None:
         try:
-            facts = os.stat(self._path)
+            facts = look(self._path)
         except FileNotFoundError:
             if self._signature is not None:
                 self._signature, self._pins, self._changed = None, {}, {}

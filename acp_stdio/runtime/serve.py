@@ -36,6 +36,7 @@ from acp_stdio.runtime.served import Served
 from acp_stdio.runtime.several_sign_ins import helper_tools
 from acp_stdio.runtime.shell import Front, Parts, Shell
 from acp_stdio.runtime.tokenless import Tokenless
+from acp_stdio.runtime.turn import Turn
 from acp_stdio.runtime.who import Who
 from acp_stdio.settings.model import Settings
 from acp_stdio.settings.policy_files import PolicyFiles
@@ -64,22 +65,24 @@ def serve(
     login: Callable[[Sequence[str]], LoginRequest],
     stdio: tuple[int, int, Prelude],
     exporting: "Callable[[asyncio.AbstractEventLoop], Exporting] | None",
+    turn: Turn,
     *,
     rehearsal: bool,
 ) -> int:
     """Serves one host until it leaves, a signal comes or the parent dies. Returns the exit code.
 
     `together`: where the handshakes of all are remembered as one. `login`: asks for a sign-in for some upstreams.
-    `exporting`: brings the trail to a collector, where one is named.
+    `exporting`: brings the trail to a collector, where one is named. `turn`: this process's.
     """
     log = log_to(settings.paths.log)
     stdin, stdout, played = stdio
     alone = len(served) == 1
     people = {each.upstream.name for each in served if each.upstream.takes_token}
     helpers = settings.host.helper_tools and not rehearsal and bool(people)
-    rules = PolicyFiles(settings.user_file, settings.paths.state)
+    rules = PolicyFiles(settings.user_file, settings.paths.state, turn.stat)
     minds = [
-        _mind(settings, each, rules, played.parent, helpers=helpers and alone, rehearsal=rehearsal) for each in served
+        _mind(settings, each, rules, turn, played.parent, helpers=helpers and alone, rehearsal=rehearsal)
+        for each in served
     ]
     greeted = None if played.answered is None else frames.parse(played.answered)
     if greeted is not None:
@@ -91,12 +94,12 @@ def serve(
     async def run() -> str:
         loop = asyncio.get_running_loop()
         trail = _trail(settings)
-        revoked = Revocations().names
+        revoked = Revocations(turn.stat).names
         demands = Demands()
         holdings = [_holding(settings, each, login([each.upstream.name]), live) for each in served]
         askable = [each for each in holdings if each.upstream in people]
         lanes = [
-            (relay, _parts(settings, each, holding, gate, demands, trail, revoked, loop), each.catalogue)
+            (relay, _parts(settings, each, holding, gate, demands, trail, revoked, turn, loop), each.catalogue)
             for (relay, gate), each, holding in zip(minds, served, holdings, strict=True)
         ]
 
@@ -113,8 +116,8 @@ def serve(
 
         shell = Shell(
             front,
-            Parts(trail, helper_tools(settings, askable or holdings, demands, login, notice, revoked), live),
-            lambda line, closed: Host(stdin, stdout, line, closed, played.leftover),
+            Parts(trail, helper_tools(settings, askable or holdings, demands, login, notice, revoked), live, turn),
+            lambda lines, closed: Host(stdin, stdout, lines, closed, played.leftover),
             played.parent,
         )
         exporter = exporting(loop) if exporting else None
@@ -149,11 +152,11 @@ def _trail(settings: Settings) -> Trail:
 
 
 def _mind(
-    settings: Settings, served: Served, rules: PolicyFiles, parent: int, *, helpers: bool, rehearsal: bool
+    settings: Settings, served: Served, rules: PolicyFiles, turn: Turn, parent: int, *, helpers: bool, rehearsal: bool
 ) -> tuple[Relay, Gate]:
     """The relay of one upstream, and the rules that it sieves its lists with and that its calls are judged by."""
     name = served.upstream.name
-    pins = Pins(settings.state_dir, name, served.upstream.url)
+    pins = Pins(settings.state_dir, name, served.upstream.url, turn.stat)
     gate = Gate(name, rules, pins, settings.state_dir, lambda: relay.agent, lambda: executable_of(parent))
     relay = Relay(
         name,
@@ -198,6 +201,7 @@ def _parts(
     demands: Demands,
     trail: Trail,
     revoked: Callable[[str], bool],
+    turn: Turn,
     loop: asyncio.AbstractEventLoop,
 ) -> LaneParts:
     upstream = served.upstream
@@ -225,6 +229,7 @@ def _parts(
         who,
         gate,
         demands,
+        turn,
         Arguments(settings.audit.arguments, settings.paths.state / KEY_FILE),
         _statements(upstream.assertion),
     )

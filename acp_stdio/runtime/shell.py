@@ -19,12 +19,13 @@ from acp_stdio.runtime.helper_tools import HelperTools
 from acp_stdio.runtime.lane import GOODBYE, HostEnd
 from acp_stdio.runtime.live import LiveFile
 from acp_stdio.runtime.several_sign_ins import SeveralHelperTools
+from acp_stdio.runtime.turn import Turn
 from acp_stdio.wire import frames
 
 WATCH: Final = 0.5
 """Seconds between two looks at the session and at our parent: a logout elsewhere closes streams within a second."""
 
-OpenHost = Callable[[Callable[[bytes | None], None], Callable[[str], None]], Host]
+OpenHost = Callable[[Callable[[list[bytes | None]], None], Callable[[str], None]], Host]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Parts:
     trail: Trail
     helper_tools: HelperTools | SeveralHelperTools
     live: LiveFile
+    turn: Turn
 
 
 class Front(Protocol):
@@ -102,8 +104,9 @@ class Shell:
         self._closed = asyncio.Event()
         self._why = ""
         self._parent = parent
-        self._host = open_host(self._line, self.stop)
-        self.to_host = self._host.send
+        self._host = open_host(self._lines, self.stop)
+        self._frames: list[bytes] = []
+        """For the host, at the end of the turn."""
         self._front = front(self)
         self._host.on_pressure = self._front.hold
         self._helpers: dict[int, anyio.CancelScope] = {}
@@ -129,6 +132,11 @@ class Shell:
         self._why = self._why or why
         self._closed.set()
 
+    def _lines(self, lines: list[bytes | None]) -> None:
+        with self._parts.turn:
+            for line in lines:
+                self._line(line)
+
     def _line(self, line: bytes | None) -> None:
         if line is None:
             self._front.host_sent_garbage(frames.too_long())
@@ -139,7 +147,17 @@ class Shell:
             else:
                 self._front.host_sent(message)
 
-    # -- our own tools (`runtime.lane.HostEnd`) ----------------------------------------------------------
+    # -- the host's end (`runtime.lane.HostEnd`) ---------------------------------------------------------
+
+    def to_host(self, raw: bytes, /) -> None:
+        """Writes one frame, with all others of this turn, when the trail has what they end."""
+        self._frames.append(raw)
+        if len(self._frames) == 1:
+            self._parts.turn.at_end(self._write, after_all=True)
+
+    def _write(self) -> None:
+        frames, self._frames = self._frames, []
+        self._host.send(b"\n".join(frames))
 
     def run_helper(self, command: RunHelper) -> None:
         """Starts one of our own tools."""
@@ -182,6 +200,7 @@ class Shell:
         self._loop.call_later(WATCH, self._watch)
 
     async def _shut_down(self) -> None:
+        self._parts.turn.finish()
         helpers = await self._front.close()
         self._host.close()
         self._parts.trail.close()

@@ -37,7 +37,12 @@ class Who:
         """The generation of the login that holds now; None where nobody is signed in and somebody has to be."""
         if not self._required:
             return 0
-        session = self.session()
+        return self.signed_in_by(self.session())
+
+    def signed_in_by(self, session: Session | None) -> int | None:
+        """What `now_signed_in` says of this session."""
+        if not self._required:
+            return 0
         return session.generation if session is not None and session.signed_in else None
 
     def is_signed_in(self) -> bool:

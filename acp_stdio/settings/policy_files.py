@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,9 @@ class PolicyFiles:
     20 rules about a call takes 80 us.
     """
 
-    def __init__(self, user: Path, state: Path) -> None:
-        """`state`: the user's, where is kept which signed rules were seen."""
+    def __init__(self, user: Path, state: Path, look: Callable[[Path], os.stat_result] = os.stat) -> None:
+        """`state`: the user's, where is kept which signed rules were seen. `look`: how it looks at the files."""
+        self._stat = look
         self._user = user
         self._state = state
         self._signed: tuple[Path, ...] = ()
@@ -57,7 +59,15 @@ class PolicyFiles:
         return self._policy is not None and any(layer.name == "user" for layer in self._policy.layers)
 
     def _look(self) -> tuple[_Signature, ...]:
-        return tuple(_signature(path) for path in (managed.PLACE, self._user, *self._signed))
+        return tuple([self._signature(path) for path in (managed.PLACE, self._user, *self._signed)])
+
+    def _signature(self, path: Path) -> _Signature:
+        """What changes with the content, the owner or the permissions."""
+        try:
+            facts = self._stat(path)
+        except OSError:
+            return _NOTHING
+        return facts.st_ino, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_size
 
     def _read(self, seen: tuple[_Signature, ...]) -> None:
         """Remembers looks that are older than what was read or equal to it: a write in between is seen next time."""
@@ -100,12 +110,3 @@ def _gone(user: Path) -> Failure:
         f"The rules about calls cannot be read, so nothing passes. {user}, which had some, is gone.",
         "Put it back; if nobody wants its rules any more, quit and reopen the host.",
     )
-
-
-def _signature(path: Path) -> _Signature:
-    """What changes with the content, the owner or the permissions."""
-    try:
-        facts = os.stat(path)
-    except OSError:
-        return _NOTHING
-    return facts.st_ino, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_size

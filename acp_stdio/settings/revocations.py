@@ -1,6 +1,8 @@
-"""Whom the administrator has revoked, as the managed file says now: one `os.stat` a look."""
+"""Whom the administrator has revoked, as the managed file says now."""
 
 import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import Final, cast
 
 from acp_stdio.errors import Failure
@@ -16,14 +18,16 @@ _Signature = tuple[int, int, int, int, int]
 class Revocations:
     """For a process that lives while the administrator changes the file."""
 
-    def __init__(self) -> None:
+    def __init__(self, look: Callable[[Path], os.stat_result] = os.stat) -> None:
+        """`look`: how it looks at the file."""
+        self._look = look
         self._seen: _Signature | None = None
         self._keys: frozenset[str] = frozenset()
 
     def names(self, user_key: str) -> bool:
         """Whether that person is revoked. Raises `Failure(configuration_invalid)` where nobody can tell."""
         try:
-            status = os.stat(managed.PLACE)
+            status = self._look(managed.PLACE)
         except (FileNotFoundError, NotADirectoryError):
             self._seen, self._keys = None, frozenset()
             return False

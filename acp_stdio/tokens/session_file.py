@@ -23,21 +23,25 @@ _PAUSES: Final = (0.01, 0.02, 0.05, 0.1, 0.2)
 """Windows refuses to open or replace a file that another process has open just then."""
 
 _Signature = tuple[int, int, int]
+Look = Callable[[Path], os.stat_result]
+"""`os.stat`, or something that answers in its place."""
 
 
 class SessionFile:
     """Reads and writes the session of one sign-in. `session_dir` is `Settings.session_dir`."""
 
-    def __init__(self, session_dir: Path) -> None:
+    def __init__(self, session_dir: Path, look: Look = os.stat) -> None:
+        """`look`: how `current` looks at the file."""
         self.path: Final = session_dir / "session.json"
+        self._look = look
         self.next_path: Final = session_dir / "session.next.json"
         self._seen: _Signature | None = None
         self._session: Session | None = None
 
     def current(self) -> Session | None:
-        """The session now; one `os.stat` where nothing changed. Raises like `read`."""
+        """The session now; one look where nothing changed. Raises like `read`."""
         try:
-            status = os.stat(self.path)
+            status = self._look(self.path)
         except FileNotFoundError:
             self._seen = None
             return None

@@ -7,6 +7,7 @@ upstream belongs to which is what the sign-ins themselves say, in the `resources
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from acp_stdio.errors import Failure
 from acp_stdio.identity.model import Session
 from acp_stdio.settings.checks import covers
 from acp_stdio.settings.model import IdentitySettings, Settings, UpstreamSettings
-from acp_stdio.tokens.session_file import SessionFile
+from acp_stdio.tokens.session_file import Look, SessionFile
 
 _ISSUERS: Final = "issuers"
 
@@ -114,7 +115,9 @@ class Sessions(Protocol):
 class SignIn:
     """The session of one upstream's sign-in, for a process that lives while people sign in and out."""
 
-    def __init__(self, settings: Settings, upstream: UpstreamSettings) -> None:
+    def __init__(self, settings: Settings, upstream: UpstreamSettings, look: Look = os.stat) -> None:
+        """`look`: see `SessionFile`."""
+        self._look = look
         self._settings = settings
         self._upstream = upstream
         self._discovered = not settings.of(upstream).identity.issuer
@@ -123,7 +126,7 @@ class SignIn:
         """A session that was found to be the one for the upstream."""
 
     def current(self) -> Session | None:
-        """The session now; one `os.stat` where nothing changed. Raises `Failure` as `SessionFile.read`.
+        """The session now; one look where nothing changed. Raises `Failure` as `SessionFile.read`.
 
         Where the issuer is discovered and this session is not for the upstream, another one is looked for.
         """
@@ -140,7 +143,7 @@ class SignIn:
         return found.current()
 
     def _found(self) -> SessionFile:
-        return SessionFile(settings_of(self._settings, self._upstream).session_dir)
+        return SessionFile(settings_of(self._settings, self._upstream).session_dir, self._look)
 
 
 def _peek(settings: Settings) -> Session | None:

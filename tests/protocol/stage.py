@@ -34,6 +34,7 @@ from acp_stdio.runtime.memory import Memory
 from acp_stdio.runtime.observed import executable_of
 from acp_stdio.runtime.pins import Pins
 from acp_stdio.runtime.shell import Front, Parts, Shell
+from acp_stdio.runtime.turn import Turn
 from acp_stdio.runtime.who import Who
 from acp_stdio.secrets import Secret
 from acp_stdio.settings.policy_files import PolicyFiles
@@ -145,7 +146,8 @@ class Stage:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
         self.trail_dir = folder / "audit"
-        self.session_file = SessionFile(folder)
+        self.turn = Turn()
+        self.session_file = SessionFile(folder, self.turn.stat)
         self.session = Session(
             generation=1,
             signed_in=True,
@@ -175,10 +177,10 @@ class Stage:
         loop = asyncio.get_running_loop()
         stdin, self.host_out = os.pipe()
         self.host_in, stdout = os.pipe()
-        pins = Pins(self.folder, "finance", ORIGIN)
+        pins = Pins(self.folder, "finance", ORIGIN, self.turn.stat)
         gate = Gate(
             "finance",
-            PolicyFiles(self.folder / "config.toml", self.folder),
+            PolicyFiles(self.folder / "config.toml", self.folder, self.turn.stat),
             pins,
             self.folder,
             lambda: relay.agent,
@@ -197,7 +199,7 @@ class Stage:
             loop,
             self._start_helper(),
             lambda failure: self.demands.not_renewed("finance", failure, self.holding.current()),
-            is_revoked=Revocations().names,
+            is_revoked=Revocations(self.turn.stat).names,
         )
         who = Who(keeper, "finance")
         gate.tell = functools.partial(who.record, self.trail)
@@ -212,6 +214,7 @@ class Stage:
             who,
             gate,
             self.demands,
+            self.turn,
         )
         parts = Parts(
             self.trail,
@@ -224,11 +227,12 @@ class Stage:
                 is_revoked=Revocations().names,
             ),
             LiveFile(self.folder, "finance"),
+            self.turn,
         )
         shell = Shell(
             lambda host: self.front(relay, lane, host),
             parts,
-            lambda line, closed: Host(stdin, stdout, line, closed),
+            lambda lines, closed: Host(stdin, stdout, lines, closed),
             os.getppid(),
         )
         with anyio.fail_after(PATIENCE * 2):
@@ -262,6 +266,21 @@ class Stage:
         params = {"name": tool, "arguments": {}, "_meta": META}
         self.write({"jsonrpc": "2.0", "id": self._last, "method": "tools/call", "params": params})
         return self._last
+
+    def calls_at_once(self, count: int, *, cancelled: int = 0) -> list[int]:
+        """Tool calls that come in one piece, the first of them cancelled in the same breath; returns their ids."""
+        ids = [self._last + number + 1 for number in range(count)]
+        self._last += count
+        params = {"name": "report", "arguments": {}, "_meta": META}
+        frames: list[dict[str, Any]] = [
+            {"jsonrpc": "2.0", "id": each, "method": "tools/call", "params": params} for each in ids
+        ]
+        frames += [
+            {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": each}}
+            for each in ids[:cancelled]
+        ]
+        self.write(b"\n".join(json.dumps(frame).encode() for frame in frames))
+        return ids
 
     def cancel(self, request: int) -> None:
         self.write({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": request}})

@@ -1,5 +1,6 @@
 """The shell, the calls and the keeper together, with the two ends of the wire in the test's hands."""
 
+import json
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -10,6 +11,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from acp_stdio.audit.chain import Head
 from acp_stdio.errors import Failure
 from tests.kit.host import reason_of, text_of
 from tests.protocol.stage import CLAIMS, Stage, read_trail
@@ -44,6 +46,47 @@ def test_the_intent_is_on_disk_before_the_request_leaves_and_travels_with_it(sta
         assert stage.records() == [("call.intent", ""), ("call.outcome", "ok")]
 
     play(stage, act)
+
+
+def test_calls_that_come_together_share_one_write_and_each_has_its_intent_on_disk_when_it_leaves(stage: Stage) -> None:
+    written: list[int] = []
+    write = stage.trail.append_all
+
+    def counted(records: list[dict[str, Any]]) -> list[Head]:
+        written.append(len(records))
+        return write(records)
+
+    stage.trail.append_all = counted  # type: ignore[method-assign]
+
+    async def act() -> None:
+        stage.call()
+        stage.give(stage.token())
+        await stage.until(lambda: stage.connector.sent)
+        written.clear()
+        ids = stage.calls_at_once(5)
+        await stage.until(lambda: len(stage.connector.sent) == 6)
+        assert written == [5]
+        assert all(sent.headers["X-Request-Id"] in sent.intents for sent in stage.connector.sent)
+        for sent in stage.connector.sent[1:]:
+            sent.answer()
+        assert [(await stage.read())["id"] for _ in ids] == ids
+        assert written == [5, 5]
+
+    play(stage, act)
+    assert stage.records().count(("call.outcome", "ok")) == 5
+
+
+def test_a_call_that_is_cancelled_before_its_turn_is_over_never_leaves(stage: Stage) -> None:
+    async def act() -> None:
+        stage.call("first")
+        stage.give(stage.token())
+        await stage.until(lambda: stage.connector.sent)
+        first, second = stage.calls_at_once(2, cancelled=1)
+        await stage.until(lambda: len(stage.connector.sent) == 2)
+        assert json.loads(stage.connector.sent[1].body)["id"] == second, first
+
+    play(stage, act)
+    assert ("call.denied", "cancelled") in stage.records()
 
 
 def test_a_trail_that_cannot_be_written_keeps_the_call_here(stage: Stage) -> None:
@@ -107,24 +150,29 @@ def test_a_call_that_waited_over_another_login_is_refused_and_its_intent_names_n
     assert ("call.intent", "") not in stage.records()
 
 
-def test_a_logout_that_comes_between_the_intent_and_the_request_wins(stage: Stage) -> None:
-    write = stage.trail.append
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_logout_that_comes_between_the_intent_and_the_request_wins(stage: Stage, count: int) -> None:
+    write = stage.trail.append_all
 
-    def write_and_sign_out(record: dict[str, Any]) -> None:
-        write(record)
+    def write_and_sign_out(records: list[dict[str, Any]]) -> list[Head]:
+        heads = write(records)
         stage.sign_out()
+        return heads
 
-    stage.trail.append = write_and_sign_out  # type: ignore[method-assign]  # the one moment that no pipe can hit
+    stage.trail.append_all = write_and_sign_out  # type: ignore[method-assign]  # the one moment that no pipe can hit
 
     async def act() -> None:
-        stage.call()
         stage.give(stage.token())
-        refused = await stage.read()
-        assert text_of(refused).startswith("Nothing was sent. You signed out.")
+        await anyio.lowlevel.checkpoint()
+        await anyio.lowlevel.checkpoint()  # the token is there: the calls need not wait for it
+        stage.calls_at_once(count)
+        for _ in range(count):
+            refused = await stage.read()
+            assert text_of(refused).startswith("Nothing was sent. You signed out.")
 
     play(stage, act)
     assert stage.connector.sent == []
-    assert stage.records() == [("call.intent", ""), ("call.outcome", "denied")]
+    assert stage.records() == [("call.intent", "")] * count + [("call.outcome", "denied")] * count
 
 
 def test_a_call_that_is_cancelled_while_it_waits_for_a_token_never_leaves(stage: Stage) -> None:

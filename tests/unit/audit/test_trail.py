@@ -53,6 +53,43 @@ def test_it_is_on_disk_before_append_returns(tmp_path: Path) -> None:
         assert [r["seq"] for r in records(tmp_path)] == list(range(2, number + 2))
 
 
+def test_what_is_written_together_is_one_write_and_one_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trail = Trail(tmp_path)
+    trail.append(a_record())
+    sizes: list[int] = []
+    append = lines.append
+
+    def counted(file: int, text: bytes) -> None:
+        sizes.append(text.count(b"\n"))
+        append(file, text)
+
+    monkeypatch.setattr(lines, "append", counted)
+    places = trail.append_all([a_record(), a_record(), a_record()])
+    assert trail.append_all([]) == []
+    assert sizes == [3]
+    found = records(tmp_path)
+    assert [(place.seq, place.hash) for place in places] == [(r["seq"], r["hash"]) for r in found[1:]]
+    assert [r["seq"] for r in found] == [2, 3, 4, 5]
+    assert [r["prev"] for r in found[1:]] == [r["hash"] for r in found[:-1]]
+
+
+def test_of_what_is_written_together_all_is_there_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trail = Trail(tmp_path)
+    trail.append(a_record())
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda file, text: write(file, text[: len(text) // 2]))  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType] # the disk is full
+    with pytest.raises(Failure, match="No space left"):
+        trail.append_all([{**a_record(), "event": "call.outcome"}, a_record(), a_record()])
+    assert len(records(tmp_path)) == 1
+    monkeypatch.undo()
+    trail.append(a_record())
+    assert [(r["seq"], r["event"]) for r in records(tmp_path)] == [
+        (2, "call.intent"),
+        (3, "call.outcome"),
+        (4, "call.intent"),
+    ], "an outcome goes first as soon as there is room"
+
+
 def test_the_folder_and_file_are_for_this_user_alone(tmp_path: Path) -> None:
     Trail(tmp_path / "a" / "audit").append(a_record())
     (path,) = (tmp_path / "a" / "audit").glob("*.jsonl")

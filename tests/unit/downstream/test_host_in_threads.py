@@ -30,7 +30,7 @@ async def test_a_host_that_does_not_read_is_not_read_from_and_nothing_is_read_fo
     lines: list[bytes | None] = []
     held: list[bool] = []
     ended: list[str] = []
-    host = Host(stdin, stdout, lines.append, ended.append)
+    host = Host(stdin, stdout, lines.extend, ended.append)
     host.on_pressure = held.append
     host.start()
     frame = b"x" * (HIGH_WATER // 8)
