@@ -93,6 +93,8 @@ class Session:
     `identity.scopes` compares. An earlier version added what was asked for."""
     asked: tuple[str, ...] = ()
     """The scopes that the sign-in asked for; empty in a session that an earlier version wrote."""
+    claims: str = ""
+    """What servers challenged for in `claims`, where its provider is sent those for each token: renewals ask, too."""
     resources: dict[str, str] = field(default_factory=dict[str, str])
     """Upstream name to the `resource` (RFC 8707) that was granted for it, byte for byte."""
     obtained_at: float = 0.0

@@ -41,7 +41,7 @@ class StepUp:
             scopes=tuple(dict.fromkeys((*self.scopes, *later.scopes))),
             acr_values=later.acr_values or self.acr_values,
             max_age=min(ages, default=None),
-            claims=_united(self.claims, later.claims),
+            claims=united(self.claims, later.claims),
             anew=self.anew or later.anew,
         )
 
@@ -111,8 +111,8 @@ def demanded(status: int | None, challenge: Mapping[str, str]) -> StepUp | None:
     return StepUp(anew=True)
 
 
-def _united(first: str, second: str) -> str:
-    """Two `claims` parameters as one."""
+def united(first: str, second: str) -> str:
+    """Two `claims` parameters (OpenID Connect Core section 5.5) as one; either may be empty."""
     if not first or not second:
         return first or second
     return json.dumps(_both(json.loads(first), json.loads(second)), separators=(",", ":"))

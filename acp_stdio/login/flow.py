@@ -22,7 +22,7 @@ from acp_stdio.login.person import who_signed_in
 from acp_stdio.login.possession import proof_key
 from acp_stdio.login.registering import Chooser
 from acp_stdio.login.wanted import Wanted, plan, prompt_for, with_earlier
-from acp_stdio.oauth.asking import authorize_params, capability_claims
+from acp_stdio.oauth.asking import authorize_params
 from acp_stdio.oauth.client import Client
 from acp_stdio.oauth.endpoint import TokenResponse, revoke
 from acp_stdio.oauth.metadata import AuthorizationServer
@@ -140,9 +140,8 @@ def _by_browser(
 ) -> Session:
     identity = ctx.settings.identity
     preset = preset_of(identity)
-    asked = StepUp(claims=capability_claims(preset)) | _freshly(identity) | choices.step_up
-    if "claims" in wanted.first_token:  # where it is sent with each token request, the code's has all of it
-        wanted = replace(wanted, first_token={**wanted.first_token, "claims": asked.claims})
+    wanted = wanted.with_claims(choices.step_up.claims)
+    asked = StepUp(claims=wanted.first_token.get("claims", "")) | _freshly(identity) | choices.step_up
     prompt = prompt_for(wanted, preset, force=choices.force)
     beside = _beside(ctx, server) if preset.sso_silent and prompt is None else ""
     chosen: list[Client] = []
@@ -209,7 +208,7 @@ def _keep(
         )
         scopes = granted_scopes(response.scope, wanted.scopes)
         if response.refresh_token is None and hand_over is not None:
-            about = (account, wanted.resources, scopes, wanted.scopes, server, client, key)
+            about = (account, wanted.resources, scopes, wanted.scopes, wanted.claims, server, client, key)
             session = coming_session(ctx, response, *about)
             try:
                 hand_over(_held(ctx, session, wanted, granted, key))
@@ -220,7 +219,16 @@ def _keep(
         if 0 < response.refresh_expires_in <= _WEEK and (why := preset_of(ctx.settings.identity).short_lived):
             talk(why)
         return store_grant(
-            ctx, response, account, wanted.resources, scopes, asked=wanted.scopes, at=server, client=client, key=key
+            ctx,
+            response,
+            account,
+            wanted.resources,
+            scopes,
+            asked=wanted.scopes,
+            claims=wanted.claims,
+            at=server,
+            client=client,
+            key=key,
         )
     except BaseException:
         _give_back(http, server, client, response)

@@ -7,6 +7,7 @@ import httpx2
 
 from acp_stdio.errors import Failure
 from acp_stdio.identity.model import Session
+from acp_stdio.identity.step_up import united
 from acp_stdio.oauth.asking import token_request_params
 from acp_stdio.oauth.metadata import AuthorizationServer
 from acp_stdio.oauth.presets import Preset
@@ -25,6 +26,15 @@ class Wanted:
     """`resource` and `audience`, as far as they are asked for."""
     first_token: Mapping[str, str]
     """What the code's exchange adds: a token is for one resource, so it names the first."""
+    claims: str = ""
+    """What servers challenged for in `claims`, where the provider is sent those for each token."""
+
+    def with_claims(self, challenged: str) -> "Wanted":
+        """`challenged`, too; the same where the provider is sent no claims for tokens."""
+        if not challenged or "claims" not in self.first_token:
+            return self
+        first = {**self.first_token, "claims": united(self.first_token["claims"], challenged)}
+        return replace(self, first_token=first, claims=united(self.claims, challenged))
 
 
 def survey(upstreams: Iterable[UpstreamSettings], http: httpx2.Client, talk: Callable[[str], None]) -> list[Described]:
@@ -93,6 +103,7 @@ def with_earlier(wanted: Wanted, session: Session | None, server: AuthorizationS
         return wanted
     if more:
         wanted = replace(wanted, scopes=tuple(dict.fromkeys([*wanted.scopes, *(session.asked or session.scopes)])))
+        wanted = wanted.with_claims(session.claims)
     others = {name: resource for name, resource in session.resources.items() if name not in wanted.resources}
     if not others or set(wanted.audiences) != {"resource"}:
         return wanted

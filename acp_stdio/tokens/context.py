@@ -43,8 +43,11 @@ class Provider(Protocol):
         """Fetches the public documents, where they are not cached. Raises `Failure`."""
         ...
 
-    def refresh(self, grant: Grant, upstream: UpstreamSettings, resource: str) -> "TokenResponse":
-        """RFC 6749 section 6, spent once, without a retry. Raises `oauth.endpoint.TokenError`."""
+    def refresh(self, grant: Grant, upstream: UpstreamSettings, resource: str, claims: str) -> "TokenResponse":
+        """RFC 6749 section 6, spent once, without a retry. `claims` counts where the provider is sent some at all.
+
+        Raises `oauth.endpoint.TokenError`.
+        """
         ...
 
     def prove(

@@ -10,6 +10,7 @@ from acp_stdio.errors import Failure
 from acp_stdio.identity.binding import BEARER, BOUND, check_binding
 from acp_stdio.identity.claims import check_same_person, verify_access_token, verify_id_token
 from acp_stdio.identity.model import AccessToken, Account, Grant, Session
+from acp_stdio.identity.step_up import united
 from acp_stdio.oauth import endpoint
 from acp_stdio.oauth.asking import exchange_params, expected_audiences, purpose_scopes, token_request_params
 from acp_stdio.oauth.cache import PublicCache
@@ -89,15 +90,18 @@ class OAuthProvider:
             return None
         return self._provers.setdefault(key, Prover(key))
 
-    def refresh(self, grant: Grant, upstream: UpstreamSettings, resource: str) -> TokenResponse:
+    def refresh(self, grant: Grant, upstream: UpstreamSettings, resource: str, claims: str) -> TokenResponse:
         """Spends the refresh token once for `upstream`. Raises `TokenError`."""
         server = self._server
+        params = token_request_params(upstream, self._preset, resource)
+        if "claims" in params:
+            params["claims"] = united(params["claims"], claims)
         return endpoint.refresh(
             server,
             self._http,
             client_id=self._client_id,
             refresh_token=grant.refresh_token,
-            params=token_request_params(upstream, self._preset, resource),
+            params=params,
             credential=self._credential,
             prover=self._prover(grant.proof_key),
         )

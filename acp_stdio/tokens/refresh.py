@@ -144,16 +144,19 @@ def _renew(
         ctx, session, lambda now: replace(now, in_flight_since=cut_off or sent_at, in_flight_rotation=grant.rotation)
     )
     lost, repeated, newer = cut_off > 0, False, False
-    resource = session.resources.get(upstream.name, upstream.url)
+    resource, claims = session.resources.get(upstream.name, upstream.url), session.claims
     while True:
         try:
-            response = provider.refresh(grant, _grantable(ctx, session, upstream), resource)
+            response = provider.refresh(grant, _grantable(ctx, session, upstream), resource, claims)
             break
         except Failure:  # not even asked: the configuration does not say what for
             if not lost:
                 _change(ctx, session, _unmarked)
             raise
         except TokenError as error:
+            if error.kind == "misconfigured" and claims:
+                claims = ""  # what one server asked for takes the person by now; the calls that do without it go on
+                continue
             if error.kind == "answer_lost" and not repeated:
                 lost = repeated = True  # IdPs with a grace period take the old token once more
                 continue

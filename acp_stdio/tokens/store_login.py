@@ -26,6 +26,7 @@ def store_grant(
     scopes: Sequence[str],
     *,
     asked: Sequence[str] = (),
+    claims: str = "",
     at: AuthorizationServer | None = None,
     client: Client | None = None,
     key: Secret | None = None,
@@ -33,7 +34,7 @@ def store_grant(
     """Makes `response` this profile's sign-in and returns the session that all processes now see.
 
     `resources` maps each upstream's name to the `resource` that was granted for it; of the scopes
-    `asked` for, `scopes` were granted. Issuer and client
+    `asked` for, `scopes` were granted; `claims` see `Session`. Issuer and client
     are the configured ones unless `at` and `client` are given. `key`: what the tokens may be bound to.
     The grant of an earlier login is revoked once the new one is safe.
     Raises `Failure`: idp_unreachable where the IdP issued no refresh token, keyring_locked, timeout,
@@ -48,7 +49,7 @@ def store_grant(
         )
     with ctx.renewing(LOCK_TIMEOUT):
         previous = _previous(ctx)
-        coming = coming_session(ctx, response, account, resources, scopes, asked, at, client, key)
+        coming = coming_session(ctx, response, account, resources, scopes, asked, claims, at, client, key)
         session = _announce(ctx, coming, previous)
         grant = Grant(
             refresh_token=response.refresh_token,
@@ -113,6 +114,7 @@ def coming_session(
     resources: Mapping[str, str],
     scopes: Sequence[str],
     asked: Sequence[str],
+    claims: str,
     at: AuthorizationServer | None,
     client: Client | None,
     key: Secret | None,
@@ -130,6 +132,7 @@ def coming_session(
         default_endpoints=at is not None and at.defaults,
         scopes=tuple(scopes),
         asked=tuple(asked),
+        claims=claims,
         resources=dict(resources),
         obtained_at=now,
         confirmed_at=now,

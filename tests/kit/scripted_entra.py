@@ -28,6 +28,9 @@ class EntraIdp(ScriptedIdp):
     client_id: str = "00001111-aaaa-2222-bbbb-3333cccc4444"
     token_version: Literal[1, 2] = 2
     """The API's `requestedAccessTokenVersion`: decides `iss`, `aud` and the client claim of its tokens."""
+    contexts: frozenset[str] | None = None
+    """The authentication contexts that a renewal still satisfies; None: every one
+    (developer-guide-conditional-access-authentication-context)."""
     policy: int = 0
     """The error of a Conditional Access policy that stands against every token now, such as 53003; 0: none."""
     metadata_paths: tuple[str, ...] = (f"/{TENANT}/v2.0/.well-known/openid-configuration",)
@@ -67,7 +70,10 @@ class EntraIdp(ScriptedIdp):
 
     def check_request(self, form: Form) -> None:
         """scopes-oidc: a scope names its resource, one resource per token, and nothing else does."""
-        self.claims(form)
+        context = self.claims(form).get("acrs", {}).get("value", "")
+        renewed = form.get("grant_type") == "refresh_token"
+        if renewed and context and self.contexts is not None and context not in self.contexts:
+            raise _aadsts("interaction_required", 50076, "You must use multi-factor authentication to access this.")
         scopes = form.get("scope", "").split()
         if "resource" in form and not any("/" in scope for scope in scopes):
             raise _aadsts("invalid_request", 901002, "The 'resource' request parameter is not supported.")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from acp_stdio.errors import Failure
-from acp_stdio.identity.step_up import demanded
+from acp_stdio.identity.step_up import StepUp, demanded
 from acp_stdio.tokens.session_file import SessionFile
 from tests.kit.person import Start
 from tests.kit.scripted_entra import APP, LONG_LIVED, EntraIdp
@@ -43,8 +43,22 @@ def test_a_claims_challenge_and_what_this_program_can_do_are_asked_for_as_one(st
         person.sign_in(step_up=wanted)
         both = {"access_token": {**CP1, "acrs": {"essential": True, "value": "cp1"}}}
         assert [claims_of(person.asked(path)[-1]) for path in ("/authorize", "/token")] == [both, both]
-        person.token()
-        assert claims_of(person.asked("/token")[-1]) == {"access_token": CP1}, "a renewal asks for what it always does"
+        assert person.token().claims["acrs"] == ["cp1"], "calls leave with a renewed token: it has them, too"
+        person.sign_in(step_up=StepUp(scopes=(f"api://{APP}/finance.write",)))
+        assert claims_of(person.asked("/authorize")[-1]) == both, "more rights cost none of it"
+        person.sign_in(force=True)
+        assert person.token().claims.get("acrs") is None, "who signs in anew begins anew"
+
+
+def test_calls_that_do_without_the_claims_of_a_challenge_go_on_when_those_take_the_person_again(start: Start) -> None:
+    with EntraIdp() as idp:
+        person = start(idp, "entra", lines=ENTRA)
+        person.sign_in(step_up=StepUp(claims='{"access_token":{"acrs":{"essential":true,"value":"c1"}}}'))
+        idp.contexts = frozenset()
+        assert person.token().claims.get("acrs") is None
+        first, second = person.asked("/token")[-2:]
+        assert "acrs" in claims_of(first)["access_token"]
+        assert claims_of(second) == {"access_token": CP1}
 
 
 def test_a_device_code_brings_a_token_of_a_client_that_can_be_challenged(start: Start) -> None:

@@ -102,7 +102,7 @@ class World:
         if self.prepared:
             raise self.prepared
 
-    def refresh(self, grant: Grant, upstream: UpstreamSettings, resource: str) -> TokenResponse:
+    def refresh(self, grant: Grant, upstream: UpstreamSettings, resource: str, claims: str) -> TokenResponse:
         assert (upstream, resource) == (FINANCE, URL)
         assert self.now().in_flight_since > 0, "what is about to be spent is written down first"
         self.spent.append(grant.refresh_token.reveal())
