@@ -227,7 +227,9 @@ class Calls:
         if intent and call.turned_away:
             intent.leaves_again_with(token)
         block = self._heads.block(call.headers, own)
-        return self._connector.request(token, call.method, self._target, block, call.body, call.answer)
+        answer = Answer(call)
+        answer.exchange = self._connector.request(token, call.method, self._target, block, call.body, answer)
+        return answer.exchange
 
     def _statement(
         self, call: "_Call", token: AccessToken, request_id: str, intent: records.Intent | None
@@ -280,7 +282,6 @@ class _Call:
         self, calls: Calls, number: int, method: str, body: bytes, headers: Headers, record: CallRecord | None
     ) -> None:
         self.number, self.method, self.body, self.headers, self.record = number, method, body, headers, record
-        self.answer = Answer(self)
         self._calls = calls
         self._token: AccessToken | None = None
         self._exchange: Exchange | None = None
@@ -290,11 +291,11 @@ class _Call:
         self._over = False
 
     def launch(self, token: AccessToken) -> None:
-        self._token, self.answer = token, Answer(self)
+        self._token = token
         self._calls.leave(self, token)
 
     def went(self, exchange: Exchange) -> None:
-        self._exchange = self.answer.exchange = exchange
+        self._exchange = exchange
 
     def wait_for_token(self) -> None:
         self._calls.keeper.acquire(self._got_token, self._token)

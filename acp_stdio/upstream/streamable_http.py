@@ -65,7 +65,7 @@ class Answer:
 
     def on_end(self) -> None:
         """The whole body came."""
-        body = b"".join(self._parts)
+        body, self._parts = b"".join(self._parts), []
         if self._status >= 300:
             self._sink.ended(Ending(self._status, body=body, challenge=self._challenge, retry=self._retry))
             return

@@ -21,7 +21,10 @@ _PLAIN_BELOW: Final = 21
 def canonical(raw: bytes) -> bytes:
     """The one spelling of a JSON text. Raises `ValueError` where it is none, or is nested too deep."""
     try:
-        value = _read(raw.decode())
+        try:
+            value = _read_quickly(raw)
+        except (msgspec.MsgspecError, ValueError):  # half of an emoji, an integer beyond 64 bits, or no JSON
+            value = _read(raw.decode())
         if not raw.isascii() or b"\\u" in raw:  # there may be characters that UTF-16 sorts differently
             return _as_it_is(_in_order(value))
         return _sorted(value)
@@ -80,6 +83,7 @@ def _refuse(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
+_read_quickly = msgspec.json.Decoder(float_hook=_float).decode
 _read = json.JSONDecoder(parse_float=_float, parse_int=_int, parse_constant=_refuse).decode
 _as_it_is = msgspec.json.Encoder().encode
 _sorted = msgspec.json.Encoder(order="sorted").encode
