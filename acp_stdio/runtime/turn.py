@@ -1,7 +1,7 @@
 """One turn: what is handled together looks at each file once, and is written down and sent together.
 
-Seven looks at files a call, of which all but one say the same for the whole turn, and two writes, were a third of
-what it cost with 64 calls in flight.
+With 64 calls in flight the looks at files, two writes to the trail and one to the host were half of a call's
+processor time: 223 us, and 108 where they are shared. One call at a time costs the same either way.
 """
 
 import asyncio
