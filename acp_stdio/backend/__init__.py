@@ -6,6 +6,7 @@ Imports nothing of the proxy. `BearerAuth` guards an ASGI application; `mcp_sdk.
 from acp_stdio.backend.assertion import AssertionVerifier, InvalidAssertion
 from acp_stdio.backend.caller import NOBODY, Caller
 from acp_stdio.backend.middleware import BearerAuth, caller_of
+from acp_stdio.backend.proof import InvalidProof, ProofVerifier
 from acp_stdio.backend.refusals import InsufficientScope, InvalidToken, KeysUnavailable, Refused
 from acp_stdio.backend.verifier import TokenVerifier
 
@@ -16,8 +17,10 @@ __all__ = [
     "Caller",
     "InsufficientScope",
     "InvalidAssertion",
+    "InvalidProof",
     "InvalidToken",
     "KeysUnavailable",
+    "ProofVerifier",
     "Refused",
     "TokenVerifier",
     "caller_of",

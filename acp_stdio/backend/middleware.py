@@ -15,8 +15,10 @@ from acp_stdio.backend.assertion import AssertionVerifier, InvalidAssertion
 from acp_stdio.backend.body import Asked, BadBody, asked
 from acp_stdio.backend.caller import NOBODY, Caller
 from acp_stdio.backend.outcome import Outcome
+from acp_stdio.backend.proof import ALGORITHMS, NO_PROOF, InvalidProof, Proof, ProofVerifier
 from acp_stdio.backend.refusals import InsufficientScope, InvalidToken, KeysUnavailable, Refused
 from acp_stdio.backend.verifier import TokenVerifier
+from acp_stdio.identity.binding import BEARER, BOUND
 from acp_stdio.identity.statement import HEADER
 from acp_stdio.identity.well_known import resource_metadata
 
@@ -73,12 +75,14 @@ class BearerAuth:
         *,
         resource: str = "",
         assertions: AssertionVerifier | None = None,
+        proofs: ProofVerifier | None = None,
         log: Callable[[str], object] | None = None,
         max_body: int = 4 * 1024 * 1024,
     ) -> None:
         """`resource`: this server's address as clients know it; default: the verifier's audience.
 
         `assertions`: each request must also bring a signed statement about itself, see `AssertionVerifier`.
+        `proofs`: how the proofs of bound tokens are checked (RFC 9449); default: with `ProofVerifier`'s defaults.
         `log` gets one line for each request that is answered or refused: who asked for what, and how it ended.
         `max_body`: bytes of one POST. Raises `ValueError` where the resource is not an address.
         """
@@ -90,6 +94,8 @@ class BearerAuth:
         self._resource = resource or verifier.audience[0]
         if urlsplit(self._resource).scheme not in ("https", "http"):
             raise ValueError(f"say `resource`: {self._resource} is not this server's address")
+        self._origin = "{0.scheme}://{0.netloc}".format(urlsplit(self._resource))
+        self._proofs = proofs or ProofVerifier()
         self._metadata_url = resource_metadata(self._resource)
         self._metadata_path = urlsplit(self._metadata_url).path
 
@@ -104,14 +110,18 @@ class BearerAuth:
             await self._serve(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        caller, what, body = NOBODY, Asked(), b""
+        caller, what, body, scheme = NOBODY, Asked(), b"", BEARER
         try:
             headers = _headers(scope)
             caller = NOBODY.asking(headers)
-            token = _bearer(headers)
-            caller = (await self._verifier.verify_async(token)).asking(headers)
+            scheme, token = _presented(headers)
+            proof = self._proved(scope, headers, token) if scheme == BOUND else NO_PROOF
+            caller = (await self._verifier.verify_async(token, key=proof.thumbprint)).asking(headers)
+            if proof.thumbprint:
+                self._proofs.take(proof)
             if scope["method"] == "POST":
                 body = await self._read(receive)
+                proof.check_body(body)
                 what = asked(body)
                 caller = caller.asking(headers, what.tool, what.client_info)
             if self._assertions is not None:
@@ -128,7 +138,7 @@ class BearerAuth:
         except (Refused, BadBody) as error:
             refusal = _Malformed(str(error)) if isinstance(error, BadBody) else error
             _log.info("refused: %s", refusal.why)
-            await self._refuse(send, refusal)
+            await self._refuse(send, refusal, scheme)
             self._write(caller, "denied")
             return
         outcome = Outcome()
@@ -139,6 +149,11 @@ class BearerAuth:
         finally:
             if what.is_request:
                 self._write(caller, outcome.word())
+
+    def _proved(self, scope: Scope, headers: Headers, token: str) -> Proof:
+        return self._proofs.verify(
+            headers.get("dpop", ""), method=scope["method"], origin=self._origin, path=scope["path"], token=token
+        )
 
     def _write(self, caller: Caller, outcome: str) -> None:
         if self._log is not None:
@@ -163,23 +178,26 @@ class BearerAuth:
             "resource": self._resource,
             "authorization_servers": [self._verifier.issuer],
             "bearer_methods_supported": ["header"],
+            "dpop_signing_alg_values_supported": list(ALGORITHMS),
             **scopes,
         }
 
-    async def _refuse(self, send: Send, refusal: Refused) -> None:
+    async def _refuse(self, send: Send, refusal: Refused, scheme: str) -> None:
         scopes = " ".join(self._verifier.scopes)
         known = [f'resource_metadata="{self._metadata_url}"', *([f'scope="{scopes}"'] if scopes else [])]
         match refusal:
             case KeysUnavailable():
                 await _answer(send, 503, {"error": "temporarily_unavailable"}, ("retry-after", "5"))
             case InsufficientScope():
-                await _challenge(send, 403, "insufficient_scope", known)
+                await _challenge(send, 403, scheme, "insufficient_scope", known)
             case InvalidAssertion():
                 await _answer(send, 403, {"error": "invalid_assertion"})
             case _NoToken():
-                await _challenge(send, 401, "", known)
+                await _challenge(send, 401, BEARER, "", known)
+            case InvalidProof():
+                await _challenge(send, 401, scheme, "invalid_dpop_proof", known)
             case InvalidToken():
-                await _challenge(send, 401, "invalid_token", known)
+                await _challenge(send, 401, scheme, "invalid_token", known)
             case _TooLarge():
                 await _answer(send, 413, {"error": "too_large"})
             case _:
@@ -191,22 +209,25 @@ def _headers(scope: Scope) -> Headers:
     found: Headers = {}
     for raw_name, raw_value in scope["headers"]:
         name = raw_name.decode("latin-1").lower()
-        if name in found and name in ("authorization", "x-request-id", "acp-assertion"):
+        if name in found and name in ("authorization", "x-request-id", "acp-assertion", "dpop"):
             raise _Malformed(f"the header {name} is there twice")
         found[name] = raw_value.decode("latin-1")
     return found
 
 
-def _bearer(headers: Headers) -> str:
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise _NoToken("no bearer token")
-    return token.strip()
+def _presented(headers: Headers) -> tuple[str, str]:
+    """The scheme and the token that came with it. Raises `_NoToken`."""
+    said, _, token = headers.get("authorization", "").partition(" ")
+    scheme = {"bearer": BEARER, "dpop": BOUND}.get(said.lower())
+    if scheme is None or not token.strip():
+        raise _NoToken("no token")
+    return scheme, token.strip()
 
 
-async def _challenge(send: Send, status: int, error: str, parameters: list[str]) -> None:
-    told = ", ".join(([f'error="{error}"'] if error else []) + parameters)
-    await _answer(send, status, {"error": error or "unauthorized"}, ("www-authenticate", f"Bearer {told}"))
+async def _challenge(send: Send, status: int, scheme: str, error: str, parameters: list[str]) -> None:
+    algorithms = [f'algs="{" ".join(ALGORITHMS)}"'] if scheme == BOUND else []
+    told = ", ".join(([f'error="{error}"'] if error else []) + algorithms + parameters)
+    await _answer(send, status, {"error": error or "unauthorized"}, ("www-authenticate", f"{scheme} {told}"))
 
 
 async def _answer(send: Send, status: int, document: dict[str, Any], *more: tuple[str, str]) -> None:

@@ -17,6 +17,7 @@ from acp_stdio.backend.caller import Caller
 from acp_stdio.backend.keys import Fetch, SigningKeys
 from acp_stdio.backend.refusals import InsufficientScope, InvalidToken
 from acp_stdio.backend.variants import VARIANTS
+from acp_stdio.identity.binding import bound_to
 from acp_stdio.identity.signed import (
     NotProven,
     UnknownKey,
@@ -92,11 +93,15 @@ class TokenVerifier:
                 f"tokens of {preset} may have no aud: name the clients and scopes that are for this server"
             )
 
-    def verify(self, token: str) -> Caller:
+    def verify(self, token: str, *, key: str = "") -> Caller:
         """Who the token proves. May ask the issuer for its keys, for `keys.TIMEOUT` seconds an answer.
 
-        Raises `InvalidToken`, `InsufficientScope`, `KeysUnavailable`.
+        `key`: the thumbprint of the key that came with a proof (`proof.ProofVerifier`); a token that is bound to one is
+        refused without it (RFC 9449 section 7.2). Raises `InvalidToken`, `InsufficientScope`, `KeysUnavailable`.
         """
+        return _bound(self._verified(token), key)
+
+    def _verified(self, token: str) -> Caller:
         keys = self._keys.at_hand()
         if keys is not None:
             try:
@@ -105,15 +110,15 @@ class TokenVerifier:
                 pass
         return self._last_word(token, self._keys.renewed(keys))
 
-    async def verify_async(self, token: str) -> Caller:
+    async def verify_async(self, token: str, *, key: str = "") -> Caller:
         """The same for an event loop (asyncio or trio), which does not stand still for the keys."""
         keys = self._keys.at_hand()
         if keys is not None:
             try:
-                return self._judged(token, keys)
+                return _bound(self._judged(token, keys), key)
             except UnknownKey:
                 pass
-        return self._last_word(token, await anyio.to_thread.run_sync(self._keys.renewed, keys))
+        return _bound(self._last_word(token, await anyio.to_thread.run_sync(self._keys.renewed, keys)), key)
 
     def _last_word(self, token: str, keys: jwt.PyJWKSet) -> Caller:
         try:
@@ -191,6 +196,16 @@ class TokenVerifier:
             claims.get(name) in values for name, values in _NOT_ACCESS.items()
         ):
             raise NotProven("it is not an access token")
+
+
+def _bound(caller: Caller, key: str) -> Caller:
+    """Looked at each time: a token that is remembered may come with another proof, or none."""
+    theirs = bound_to(caller.claims)
+    if theirs and not key:
+        raise InvalidToken("it is bound to a key, and came without a proof (RFC 9449 section 7.2)")
+    if theirs != key:
+        raise InvalidToken("the proof that came along is of another key than the token is bound to")
+    return caller
 
 
 def _is_a_programs(claims: Mapping[str, Any], client: str) -> bool:

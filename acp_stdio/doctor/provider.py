@@ -7,6 +7,7 @@ from email.utils import parsedate_to_datetime
 from acp_stdio.doctor.check import Case
 from acp_stdio.doctor.finding import Finding, ok, problem, skipped, warning
 from acp_stdio.errors import Failure
+from acp_stdio.identity.proof import ALGORITHM
 from acp_stdio.oauth.http import ConnectionFailed, open_client, send
 from acp_stdio.oauth.metadata import AuthorizationServer, server_of
 from acp_stdio.oauth.written import written_about
@@ -51,6 +52,7 @@ def discovery(case: Case) -> Finding:
         "device_authorization_endpoint": server.device_authorization_endpoint,
         "revocation_endpoint": server.revocation_endpoint,
         "pkce_methods": list(server.pkce_methods),
+        "dpop_algorithms": list(server.dpop_algorithms),
         "deviations": list(server.deviations),
     }
     if identity.flow == "device" and not server.device_authorization_endpoint:
@@ -69,6 +71,12 @@ def _doubt(server: AuthorizationServer, identity: IdentitySettings) -> tuple[str
         return (
             f"{server.issuer} does not list the scopes {', '.join(unknown)}, which the configuration asks for.",
             "If signing in fails or does not last, ask whoever runs the provider about these scopes.",
+        )
+    if identity.dpop != "off" and ALGORITHM not in server.dpop_algorithms:
+        return (
+            f"{server.issuer} does not say that it binds tokens to a key with {ALGORITHM}, as the configuration "
+            f'wants it (dpop = "{identity.dpop}").',
+            "Ask whoever runs the provider for DPoP (RFC 9449), or change `dpop` under [identity].",
         )
     if not server.revocation_endpoint and identity.preset == "generic":  # presets say it among their deviations
         return (

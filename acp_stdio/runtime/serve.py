@@ -206,7 +206,7 @@ def _parts(
 ) -> LaneParts:
     upstream = served.upstream
     connector, target = attached(upstream, settings.network)
-    if settings.of(upstream).identity.dpop != "off":
+    if upstream.takes_token and settings.of(upstream).identity.dpop != "off":
         _load_beside(possession.load_libraries)
     keeping = Keeper if upstream.takes_token else Tokenless
     recheck = settings.of(upstream).identity.recheck_identity

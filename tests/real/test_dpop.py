@@ -25,6 +25,7 @@ from tests.kit.host import RawHost, reason_of, text_of
 from tests.kit.oidc_provider import CLIENT_ID, OidcProvider, oidc_provider
 from tests.kit.sdk_upstream import sdk_upstream
 from tests.kit.signing_in import Machine
+from tests.real.test_backend_example import example_server
 
 pytestmark = pytest.mark.real
 
@@ -249,6 +250,23 @@ def test_a_sign_in_without_a_refresh_token_has_its_key_in_that_one_process(
         assert text_of(raw.call("whoami")) == "alice"
     assert context_of(machine).vault.load() is None
     assert leaks.scan(provider.issued(), machine.home) == []
+
+
+def test_the_kit_for_servers_takes_a_bound_token_with_its_proof_and_not_without(
+    tmp_path: Path, provider: OidcProvider
+) -> None:
+    with example_server(provider.issuer) as (url, process):
+        provider.add_resource(url)
+        machine = Machine(tmp_path, provider.issuer, url, identity='dpop = "require"')
+        with signed_in(machine, provider):
+            with host(machine) as raw:
+                assert "alice may not read salaries" in text_of(raw.call("salary", person="ceo"))
+            assert process.stdout is not None
+            line = next(each for each in process.stdout if " tool=salary " in each)
+            assert line.startswith("user=alice sub=alice agent=claude-ai/0.1.0 tool=salary request=")
+            findings = {each["name"]: each["said"] for each in machine.json("check-backend", "finance")["findings"]}
+    assert findings["your own token"] == "let in: answered"
+    assert findings["your own token, without a proof of its key"] == "refused with 401"
 
 
 def test_a_server_that_reads_only_bearer_tokens_refuses_bound_ones(tmp_path: Path, provider: OidcProvider) -> None:

@@ -151,6 +151,7 @@ def test_the_metadata_is_there_for_everybody(stage: Stage) -> None:
         "resource": AUDIENCE,
         "authorization_servers": [ISSUER],
         "bearer_methods_supported": ["header"],
+        "dpop_signing_alg_values_supported": ["ES256"],
         "scopes_supported": ["finance.read"],
     }
     assert not stage.lines
