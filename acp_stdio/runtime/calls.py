@@ -321,7 +321,7 @@ class _Call:
         if self._over:
             return
         if ending.status == 401 and self.may_prove and self._token is not None and wants_another_proof(ending):
-            self.may_prove, self.turned_away = False, True
+            self.may_prove, self.turned_away, self._exchange = False, True, None
             self.launch(self._token)
         elif ending.status == 401 and self.may_repeat and not wants_the_person(ending):
             # Refused, so nothing was done: once more with a new token.

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,12 @@ from acp_stdio.secrets import Secret
 from acp_stdio.settings.load import load
 from acp_stdio.settings.model import IdentitySettings, NetworkSettings
 from acp_stdio.tokens.context import Context, open_context
-from tests.kit import leaks
+from tests.kit import human, leaks
 from tests.kit.bound_server import BoundServer, bound_server
 from tests.kit.host import RawHost, reason_of, text_of
 from tests.kit.oidc_provider import CLIENT_ID, OidcProvider, oidc_provider
 from tests.kit.sdk_upstream import sdk_upstream
-from tests.kit.signing_in import Machine
+from tests.kit.signing_in import PATIENCE, Machine
 from tests.real.test_backend_example import example_server
 
 pytestmark = pytest.mark.real
@@ -250,6 +251,29 @@ def test_a_sign_in_without_a_refresh_token_has_its_key_in_that_one_process(
         assert text_of(raw.call("whoami")) == "alice"
     assert context_of(machine).vault.load() is None
     assert leaks.scan(provider.issued(), machine.home) == []
+
+
+def test_the_device_flow_brings_bound_tokens_as_well(machine: Machine, provider: OidcProvider) -> None:
+    with machine.start("login", "--device") as process:
+        assert process.stderr is not None
+        told = ""
+        while "whoever started it" not in told:
+            line = process.stderr.readline()
+            assert line, told
+            told += line
+        code, address = re.search(r"^\s+([A-Z]{4}-[A-Z]{4})$", told, re.MULTILINE), re.search(r"https?://\S+", told)
+        assert code is not None
+        assert address is not None
+        human.sign_in(address[0], "alice", user_code=code[1])
+        _, err = process.communicate(timeout=PATIENCE)
+    leaks.remember(*provider.issued())
+    assert process.returncode == 0, err
+    grant = context_of(machine).vault.load()
+    assert grant is not None
+    assert grant.proof_key is not None
+    assert machine.json("status")["token_type"] == "DPoP"
+    with host(machine) as raw:
+        assert text_of(raw.call("whoami")) == "alice"
 
 
 def test_the_kit_for_servers_takes_a_bound_token_with_its_proof_and_not_without(
