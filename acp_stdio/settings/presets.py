@@ -78,6 +78,13 @@ def token_request_default(preset: Preset) -> TokenRequest:
     return _DEFAULTS[preset].token_request
 
 
+def token_request_problem(request: TokenRequest, preset: Preset) -> str:
+    """The problem with a way of asking that this provider refuses or ignores, or nothing."""
+    if request == "resource" and preset in ("entra", "okta", "google", "ping", "github"):
+        return f"cannot be resource with preset = {preset!r}, which refuses or ignores that (RFC 8707); leave it out"
+    return ""
+
+
 def token_format_default(preset: Preset) -> TokenFormat:
     """What the provider's access tokens are."""
     return _DEFAULTS[preset].token_format

@@ -36,6 +36,7 @@ from acp_stdio.settings.presets import (
     scopes_problem,
     token_format_default,
     token_request_default,
+    token_request_problem,
 )
 from acp_stdio.settings.sources import Entry, Problems
 from acp_stdio.settings.table import Table
@@ -184,6 +185,8 @@ def upstream(
         token_request_default(who.preset),
         ("resource", "audience", "scope", "exchange", "omit"),
     )
+    if problem := token_request_problem(request, who.preset):
+        problems.at(entries["token_request"], problem)
     scopes = table.texts("scopes", (), scope)
     where = "command" if transport == "stdio" else "url"
     _needs(("upstreams", name), entries, (where, "scopes") if request == "scope" else (where,), user, problems)

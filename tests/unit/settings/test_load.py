@@ -463,6 +463,13 @@ def test_offline_access_is_refused_for_providers_that_do_not_have_it(home: Path,
         assert "scopes has offline_access" in refused(home).message
 
 
+@pytest.mark.parametrize("preset", ["entra", "okta", "google", "ping", "github"])
+def test_a_resource_is_not_written_for_providers_that_refuse_or_ignore_it(home: Path, preset: str) -> None:
+    text = EXAMPLE.replace("[identity]", f'[identity]\npreset = "{preset}"').replace(ISSUER, f"{ISSUER}/oauth2/x")
+    write(home, text + 'token_request = "resource"\nscopes = ["api://a/b"]\n')
+    assert f"token_request cannot be resource with preset = '{preset}'" in refused(home).message
+
+
 def test_each_value_says_where_it_came_from(home: Path) -> None:
     path = write(home, EXAMPLE.replace("[identity]", '[identity]\npreset = "entra"') + 'scopes = ["api://a/b"]\n')
     found = settings(home).identity.origins
