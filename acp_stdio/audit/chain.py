@@ -11,6 +11,8 @@ from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
+from acp_stdio.wire.members import joined
+
 NOTHING: Final = "0" * 64
 """`prev` of the very first line that there is."""
 
@@ -39,9 +41,18 @@ def link(record: dict[str, Any]) -> tuple[bytes, str]:
     try:
         body = _encode(record)
     except UnicodeEncodeError:  # half of an emoji in a tool's name: JSON can spell it, UTF-8 cannot
-        body = json.dumps(record, separators=(",", ":")).encode()
+        body = _spelled(record)
     digest = hashlib.sha256(body).hexdigest()
     return b'%b%b%b"}\n' % (body[:-1], _HASH, digest.encode()), digest
+
+
+def _spelled(value: Any) -> bytes:
+    """JSON in ASCII; what is JSON already stays as it is."""
+    if isinstance(value, dict):
+        return joined({name: _spelled(each) for name, each in cast("dict[str, Any]", value).items()})
+    if isinstance(value, list | tuple):
+        return b"[%b]" % b",".join(map(_spelled, cast("list[Any]", value)))
+    return bytes(value) if isinstance(value, msgspec.Raw) else json.dumps(value).encode()
 
 
 def read(line: bytes) -> dict[str, Any]:
@@ -59,7 +70,7 @@ def parse(line: bytes) -> dict[str, Any]:
         record: object = _decode(line)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         try:
-            record = json.loads(line)  # what `json.dumps` wrote in `link`
+            record = json.loads(line)  # what `_spelled` wrote
         except (ValueError, RecursionError):
             raise NotALink("it is not JSON") from None
     if not isinstance(record, dict):

@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from acp_stdio.audit.arguments import Arguments
+from acp_stdio.audit import chain
+from acp_stdio.audit.arguments import Arguments, Mode
 from acp_stdio.errors import Failure
 from acp_stdio.vault.private_file import Unfit, read_key
 
@@ -82,6 +83,15 @@ def test_odd_parameters_are_recorded_all_the_same(key_file: Path, params: bytes)
         about = Arguments(mode, key_file).about(params, len(params))
         assert about["bytes"] == len(params)
         assert b"\n" not in msgspec.json.encode(about)
+
+
+@pytest.mark.parametrize("mode", ["digest", "full"])
+def test_half_of_an_emoji_in_a_name_keeps_no_record_from_being_written(key_file: Path, mode: Mode) -> None:
+    about = Arguments(mode, key_file).about(b'{"arguments":{"\\ud83d":1e3}}', 5)
+    record = {"tool": "\ud83d", "arguments": about, "token": None, "seq": 1, "prev": chain.NOTHING}
+    read = chain.read(chain.link(record)[0].rstrip(b"\n"))
+    assert (read["tool"], read["arguments"]["keys"], read["token"]) == ("\ud83d", ["\ud83d"], None)
+    assert read["arguments"].get("value") == ({"\ud83d": 1000} if mode == "full" else None)
 
 
 def test_of_very_many_names_some_are_told(key_file: Path) -> None:
