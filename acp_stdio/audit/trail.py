@@ -151,9 +151,7 @@ class Trail:
 
     def _write(self, *records: Record) -> list[Head]:
         assert self._chain is not None
-        heads = self._chain.add(records)
-        if self._sync and any(record["event"] == INTENT for record in records):
-            self._chain.sync()
+        heads = self._chain.add(records, sync=self._sync and any(record["event"] == INTENT for record in records))
         for record in records:
             if record["event"] == INTENT:
                 self._open[record["call"]] = None
@@ -208,8 +206,11 @@ class _Chain:
             raise
         return new
 
-    def add(self, records: Sequence[Record]) -> list[Head]:
-        """Adds records, numbered and linked. Raises `OSError`, and then the chain is as it was."""
+    def add(self, records: Sequence[Record], *, sync: bool = False) -> list[Head]:
+        """Adds records, numbered and linked. Raises `OSError`, and then the chain is as it was.
+
+        `sync`: they survive a power loss, too.
+        """
         heads = [self.head]
         linked: list[bytes] = []
         for record in records:
@@ -225,14 +226,21 @@ class _Chain:
             os.ftruncate(self._file, self._size)
         self._torn = True
         lines.append(self._file, text)
+        if sync:
+            self._sync()
         self._torn = False
         self._size += len(text)
         self.head = heads[-1]
         return heads[1:]
 
-    def sync(self) -> None:
-        """Makes what was added last over a power loss. Raises `OSError`."""
-        os.fsync(self._file)
+    def _sync(self) -> None:
+        """Takes what was added away again where it cannot be made sure of: its calls are not made."""
+        try:
+            os.fsync(self._file)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, self._size)
+            raise
 
     def was_touched(self) -> bool:
         """Whether the file is not as we left it: removed, or of another length."""

@@ -1,5 +1,6 @@
 """Old chains go, and the index says what went; what is written, or was never settled, stays."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from acp_stdio.audit.folder import Folder
 from acp_stdio.audit.record import event_record
 from acp_stdio.audit.retention import remove_old
 from acp_stdio.audit.trail import Trail
+from acp_stdio.errors import Failure
 
 DAY = 86_400.0
 
@@ -118,3 +120,22 @@ def test_an_intent_that_is_to_survive_a_power_loss_is_synced_before_append_retur
     assert len(synced) == 1
     trail.append({**event_record("call.outcome", user=None, now=1.0), "call": "a"})
     assert len(synced) == 1
+
+
+def test_an_intent_that_the_disk_does_not_keep_is_not_left_behind_without_an_outcome(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(file: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    intent = {**event_record("call.intent", user=None, now=1.0), "call": "a"}
+    with Trail(tmp_path, sync=True) as trail:
+        trail.append(event_record("login", user=None, now=1.0))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", broken)
+            with pytest.raises(Failure, match="cannot be written"):
+                trail.append(intent)
+        trail.append({**event_record("call.denied", user=None, now=1.0), "call": "b"})
+    (path,) = tmp_path.glob("*.jsonl")
+    records = [chain.read(line) for line in path.read_bytes().splitlines()]
+    assert [(r["seq"], r["event"]) for r in records] == [(1, "trail.opened"), (2, "login"), (3, "call.denied")]
