@@ -75,6 +75,10 @@ class Turn:
             do()
 
     def finish(self) -> None:
-        """Does now what is due at the end."""
-        while self._due or self._due_last:
-            (self._due or self._due_last).popleft()()
+        """Does now what is due at the end, all of it: where something raises, that is raised when the rest is done."""
+        try:
+            while self._due or self._due_last:
+                (self._due or self._due_last).popleft()()
+        except Exception:
+            self.finish()
+            raise

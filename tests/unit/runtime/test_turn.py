@@ -77,6 +77,24 @@ async def test_one_that_lasts_ends_when_all_that_was_ready_is_handled() -> None:
     assert done[-1] == "at once again"
 
 
+def test_where_one_of_what_is_due_fails_the_rest_is_done_all_the_same() -> None:
+    turn = Turn()
+    done: list[str] = []
+
+    def fail() -> None:
+        raise ValueError
+
+    def take() -> None:
+        with turn:
+            turn.at_end(lambda: done.append("after all"), after_all=True)
+            turn.at_end(fail)
+            turn.at_end(lambda: done.append("behind it"))
+
+    with pytest.raises(ValueError):  # noqa: PT011 - it has no words
+        take()
+    assert done == ["behind it", "after all"]
+
+
 def test_a_failure_within_leaves_no_turn_open(tmp_path: Path) -> None:
     turn = Turn()
 
