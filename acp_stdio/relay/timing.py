@@ -77,7 +77,7 @@ class Timing(Remedies):
             return [Abort(row.call), *self._fail(row, failure, opening, "timeout", now)]
         told = ToHost(self._refusal(row.id, row.method, failure, opening))
         notice = b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%b,"reason":"timeout"}}'
-        return [told, *self._give_up(row, notice % row.id, "timeout", "timeout", now)]
+        return [*self._give_up(row, notice % row.id, "timeout", "timeout", now), told]
 
     def _give_up(self, row: Row, notice: bytes, outcome: str, reason: str, now: float) -> list[Command]:
         """Ends a row that nobody waits for any more and tells the upstream in its era's way."""

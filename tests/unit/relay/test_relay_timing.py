@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from acp_stdio.relay.commands import Command, Post, Wake
+from acp_stdio.relay.commands import Command, Post, Settle, ToHost, Wake
 from acp_stdio.relay.session import LIVED, STREAM_RETRY, LegacySession, State
 from acp_stdio.relay.timing import LONGEST
 from acp_stdio.wire.ending import Ending
@@ -35,6 +35,18 @@ def test_progress_moves_the_deadline(token: Any) -> None:
     assert told(book.after(229)) == []
     (late,) = told(book.after(2))
     assert reason(late) == "timeout"
+
+
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+def test_the_outcome_of_a_call_that_took_too_long_is_written_before_the_host_hears_of_it(era: str) -> None:
+    book = Playbook(timeout=230)
+    if era == "legacy":
+        book.open_session()
+        book.host(id=1, method="tools/call", params={"name": "pay"})
+    else:
+        call(book)
+    kinds = [type(command) for command in book.after(231)]
+    assert kinds.index(Settle) < kinds.index(ToHost)
 
 
 @pytest.mark.parametrize("token", ["q", 7, "7", None])
