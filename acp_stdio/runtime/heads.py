@@ -9,6 +9,8 @@ from acp_stdio.wire.headers import header_block, header_text
 
 MOST: Final = 32
 """Blocks that are kept: a few tools are called often."""
+LONGEST: Final = 4096
+"""Bytes of one that is kept: arguments may travel in headers, too, and are nobody's once their call is over."""
 
 
 class Heads:
@@ -31,5 +33,6 @@ class Heads:
             name, version = agent
             told = f" ({header_text(name)}/{header_text(version)})" if name else ""
             known = header_block((*shared, ("User-Agent", f"acp-stdio/{__version__}{told}")))
-            self._known[shared] = known
+            if len(known) <= LONGEST:
+                self._known[shared] = known
         return known + header_block(own)
