@@ -101,6 +101,21 @@ class _Posted:
         self._reply.fail(why)
 
 
+class _Heard(Reply):
+    """The session's own stream. Who gives it up, at a logout, gives up the session: the GET has the person's token."""
+
+    def __init__(self, receiver: Receiver, owner: "SseConnector", stream: _Stream) -> None:
+        super().__init__(receiver)
+        self._owner, self._stream = owner, stream
+
+    def abort(self) -> None:
+        """See `upstream.http.Exchange`."""
+        given_up = not self.over
+        super().abort()
+        if given_up:
+            self._owner.broke(self._stream, "the session was ended")
+
+
 class SseConnector:
     """One server's HTTP+SSE as exchanges (`upstream.http.Connector`)."""
 
@@ -132,16 +147,16 @@ class SseConnector:
         if session and (stream is None or stream.channel.session != session):
             return Reply(receiver).soon(404)
         if method == "GET":
-            reply = Reply(receiver)
             if stream is None:
-                return reply.soon(404)
+                return Reply(receiver).soon(404)
+            reply = _Heard(receiver, self, stream)
             asyncio.get_running_loop().call_soon(stream.channel.listen, reply)
             return reply
         frame = frames.parse(body)
         if header_of(header_block, "mcp-method"):
             return Reply(receiver).soon(_LEGACY_ONLY)
         reply = Reply(receiver, frame)
-        if frame.method == methods.INITIALIZE and stream is not None and stream.channel.greeted:
+        if frame.method == methods.INITIALIZE:  # the stream that there is carries the token of another time, or person
             self._end_session()
         block = without(header_block, SESSION)
         if self._stream is not None and self._stream.endpoint:

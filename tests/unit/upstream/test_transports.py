@@ -140,6 +140,8 @@ class SseFar:
         self.heard: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.heads: list[bytes] = []
         self.stream: Peer | None = None
+        self.gone = asyncio.Event()
+        """The client closed a stream."""
         self.refusal = 0
         """A status for the next POST to the endpoint."""
 
@@ -151,6 +153,7 @@ class SseFar:
                 self.stream = peer
                 await peer.send(SSE_HEAD + b"event: endpoint\ndata: %b\n\n" % self.endpoint)
                 await peer.gone()
+                self.gone.set()
                 return
             if not head.startswith(b"POST /messages?session=1 "):
                 await peer.send(b"HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\n\r\n")
@@ -413,6 +416,29 @@ async def test_the_stream_and_each_post_carry_the_token_and_no_session_id_of_our
         assert all(header_of(head, "authorization") == "Bearer T" for head in far.heads)
         assert not any(header_of(head, "mcp-session-id") for head in far.heads)
         assert header_of(far.heads[0], "accept") == "text/event-stream"
+
+
+async def test_no_session_begins_on_the_stream_of_one_that_was_never_answered() -> None:
+    async with sse() as (near, far):
+        near.post(INITIALIZE)
+        await asyncio.wait_for(far.heard.get(), PATIENCE)
+        near.last.abort()
+        another = POST.replace(b" T", b" U")
+        near.connector.request(
+            "POST", "/mcp", another, json.dumps(INITIALIZE).encode(), Answer(), head_timeout=PATIENCE
+        )
+        await asyncio.wait_for(far.heard.get(), PATIENCE)
+        await asyncio.wait_for(far.gone.wait(), PATIENCE)
+        assert [header_of(head, "authorization") for head in far.heads] == ["Bearer T"] * 2 + ["Bearer U"] * 2
+
+
+async def test_who_gives_up_the_sessions_stream_leaves_no_connection_open_that_carries_the_token() -> None:
+    async with sse() as (near, far):
+        await greet(near, far)
+        near.stream()
+        near.last.abort()
+        await asyncio.wait_for(far.gone.wait(), PATIENCE)
+        assert (await near.post(call(1)).end()).status == 404
 
 
 @pytest.mark.parametrize(
