@@ -10,6 +10,7 @@ import httpx2
 
 from acp_stdio.errors import Failure
 from acp_stdio.identity.binding import check_binding
+from acp_stdio.identity.claims import claimed_subject
 from acp_stdio.identity.model import Account, Held, Session
 from acp_stdio.identity.scopes import granted_scopes
 from acp_stdio.identity.step_up import NOTHING_MORE, StepUp
@@ -79,8 +80,9 @@ def sign_in_at(
 
     The session is stored, or handed over (`Choices.hand_over`) and then without a `storage`.
 
-    Nothing is kept of a sign-in that does not come to its end, whatever ends it: what the identity
-    provider issued by then is revoked. Raises `Failure` with any reason, and lets `KeyboardInterrupt` through.
+    Nothing is kept of a sign-in that does not come to its end, whatever ends it: what the identity provider issued
+    by then is revoked, unless that might end the one that stays. Raises `Failure` with any reason, and lets
+    `KeyboardInterrupt` through.
     """
     settings, preset = ctx.settings, preset_of(ctx.settings.identity)
     _say_what_is_replaced(ctx, server, talk)
@@ -199,7 +201,7 @@ def _keep(
     choices: Choices,
     talk: Talk,
 ) -> Session:
-    """Proves who it is and stores the grant, or hands over what cannot be stored; else revokes it."""
+    """Proves who it is and stores the grant, or hands over what cannot be stored; else revokes it, see `_stays`."""
     response, hand_over = granted.response, choices.hand_over
     try:
         check_binding(response.token_type, None, "", required=ctx.settings.identity.dpop == "require")
@@ -231,8 +233,22 @@ def _keep(
             key=key,
         )
     except BaseException:
-        _give_back(http, server, client, response)
+        if not _stays(ctx, server, client, response):
+            _give_back(http, server, client, response)
         raise
+
+
+def _stays(ctx: Context, server: AuthorizationServer, client: Client, response: TokenResponse) -> bool:
+    """Whether there is an earlier sign-in of the same person with the same client, which many providers would end
+    with this one (see `store_login`). What they issued now is in nobody's hands any more."""
+    session = None
+    with suppress(Failure):
+        session = ctx.session.read()
+    if session is None or not session.signed_in or session.account is None:
+        return False
+    if (session.issuer, session.client_id) != (server.issuer, client.client_id):
+        return False
+    return response.id_token is None or claimed_subject(response.id_token) == session.account.sub
 
 
 def _held(ctx: Context, session: Session, wanted: Wanted, granted: Granted, key: Secret | None) -> Held:

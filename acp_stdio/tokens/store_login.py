@@ -36,7 +36,7 @@ def store_grant(
     `resources` maps each upstream's name to the `resource` that was granted for it; of the scopes
     `asked` for, `scopes` were granted; `claims` see `Session`. Issuer and client
     are the configured ones unless `at` and `client` are given. `key`: what the tokens may be bound to.
-    The grant of an earlier login is revoked once the new one is safe.
+    The grant of another person, client or issuer that it replaces is revoked once the new one is safe.
     Raises `Failure`: idp_unreachable where the IdP issued no refresh token, keyring_locked, timeout,
     login_required where a logout came in between.
     """
@@ -73,7 +73,7 @@ def store_grant(
         if previous is not None and (previous.issuer, previous.client_id) != (grant.issuer, grant.client_id):
             with contextlib.suppress(Failure):  # kept under another key, so it was not replaced
                 ctx.vault_of(previous.issuer, previous.client_id).delete()
-    if previous is not None and previous.refresh_token != grant.refresh_token:
+    if previous is not None and not _same_grant(previous, grant):
         _revoke(ctx, previous)
     return session
 
@@ -141,6 +141,16 @@ def coming_session(
         jkt=ProofKey(key).thumbprint if key else "",
         token_type=response.token_type,
     )
+
+
+def _same_grant(previous: Grant, grant: Grant) -> bool:
+    """Whether to end `previous` might end `grant` as well: it is the same person's, with the same client.
+
+    RFC 7009 section 2.1 leaves it to the provider which related tokens go with one. Keycloak, Google, Auth0 with
+    "Refresh Token Revocation Deletes Grant" and node's oidc-provider end all that the client has of the person.
+    """
+    ours = (grant.issuer, grant.client_id, grant.account_key)
+    return (previous.issuer, previous.client_id, previous.account_key) == ours
 
 
 def _revoke(ctx: Context, previous: Grant) -> None:

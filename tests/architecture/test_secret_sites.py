@@ -9,6 +9,7 @@ import pytest
 from tests.architecture.walk import modules, shown, tree
 
 REVEALED = {
+    "acp_stdio/identity/claims.py:claimed_subject": "whose sign-in failed decides whether to give it back",
     "acp_stdio/identity/claims.py:_hash": "at_hash is a digest of the access token (OpenID Connect Core 3.1.3.6)",
     "acp_stdio/identity/claims.py:_verified": "PyJWT checks the signature of the token's text",
     "acp_stdio/identity/grant.py:decode_grant": "the record read from the keyring",

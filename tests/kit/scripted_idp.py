@@ -77,6 +77,9 @@ class ScriptedIdp:
     """Seconds by which the provider's clock is ahead of ours."""
     grants: Callable[[tuple[str, ...]], tuple[str, ...] | None] = field(default=lambda asked: asked)
     """What is granted of what was asked for, and said in the answer; None: all of it, and nothing is said."""
+    ends_everything: bool = False
+    """A refresh token that is revoked takes along whatever else the client has of the person (RFC 7009 section 2.1
+    leaves that to the provider)."""
     disabled: set[str] = field(default_factory=set[str])
     requests: list[tuple[str, Form]] = field(default_factory=list[tuple[str, Form]])
     """Path and parameters of every request to an endpoint, oldest first."""
@@ -279,7 +282,9 @@ class ScriptedIdp:
         }
 
     def _revoke(self, form: Form) -> dict[str, Any]:
-        self._refresh.pop(form.get("token", ""), None)
+        grant = self._refresh.pop(form.get("token", ""), None)
+        if grant is not None and self.ends_everything:
+            self._refresh = {token: its for token, its in self._refresh.items() if its.user != grant.user}
         return {}
 
     def _sign(self, claims: dict[str, Any], lie: TokenLie | None) -> str:

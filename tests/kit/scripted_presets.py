@@ -238,6 +238,8 @@ class KeycloakIdp(ScriptedIdp):
 
     metadata_paths: tuple[str, ...] = ("/realms/company/.well-known/openid-configuration",)
     endpoints: str = "/realms/company/protocol/openid-connect"
+    ends_everything: bool = True
+    """services: TokenRevocationEndpoint.revokeClient."""
     offline_role: bool = True
     revokes_refresh_tokens: bool = False
     """The realm's setting "Revoke Refresh Token" with a reuse of 0 (server_admin, "Session and token timeouts"):

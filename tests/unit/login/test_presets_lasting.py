@@ -69,6 +69,30 @@ def test_an_offline_session_of_keycloak_has_no_end_and_another_moves_with_each_r
         assert session(person).refresh_expires_at > first
 
 
+def test_to_sign_in_again_does_not_end_the_new_sign_in_with_the_old_one(start: Start) -> None:
+    """Keycloak ends every session that the client has of the person, whichever of their refresh tokens is revoked."""
+    with KeycloakIdp() as idp:
+        person = start(idp, "keycloak", lines=KEYCLOAK)
+        person.sign_in()
+        person.sign_in(force=True)
+        assert person.token().upstream == "finance"
+
+
+@pytest.mark.parametrize("user", ["alice", "mallory"])
+def test_a_sign_in_that_fails_is_given_back_unless_an_earlier_one_of_the_same_person_would_end_with_it(
+    start: Start, user: str
+) -> None:
+    with KeycloakIdp() as idp:
+        person = start(idp, "keycloak", lines=KEYCLOAK)
+        person.sign_in()
+        person.configure('require_account = { email = "alice@elsewhere.example" }')
+        idp.user = user
+        with pytest.raises(Failure, match="may not be used here"):
+            person.sign_in(force=True)
+        assert bool(person.asked("/revoke")) == (user == "mallory")
+        assert person.token().upstream == "finance"
+
+
 def test_keycloak_that_revokes_refresh_tokens_is_brought_each_one_once_also_by_several_at_once(start: Start) -> None:
     """One that comes twice would end the session (Revoke Refresh Token, with a reuse of 0)."""
     with KeycloakIdp(revokes_refresh_tokens=True) as idp:

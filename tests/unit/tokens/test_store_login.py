@@ -35,16 +35,26 @@ def test_after_a_login_the_session_and_the_grant_belong_together(tmp_path: Path)
     assert world.spent == ["rt-new"]
 
 
-def test_the_replaced_grant_is_revoked_once_the_new_one_is_safe(tmp_path: Path) -> None:
+def test_somebody_elses_grant_is_revoked_once_the_new_one_is_safe(tmp_path: Path) -> None:
     world = World(tmp_path, [])
-    login(world)
+    login(world, account=INTERN)
     assert world.revoked == ["rt-0"]
+
+
+def test_ones_own_earlier_grant_is_left_to_lapse_for_many_providers_would_end_the_new_one_with_it(
+    tmp_path: Path,
+) -> None:
+    """Keycloak's TokenRevocationEndpoint ends every session of the person with the client; Google's, Auth0's too."""
+    world = World(tmp_path, [ok("rt-next")])
+    login(world)
+    assert (world.revoked, world.stored()) == ([], "rt-new")
+    assert world.obtain().generation == 4
 
 
 def test_an_idp_that_cannot_be_told_does_not_spoil_the_new_login(tmp_path: Path) -> None:
     world = World(tmp_path, [])
     world.prepared = Failure("idp_unreachable", "no route")
-    assert login(world) == world.now()
+    assert login(world, account=INTERN) == world.now()
 
 
 def test_the_first_login_of_all(tmp_path: Path) -> None:
