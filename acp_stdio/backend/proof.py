@@ -1,5 +1,6 @@
 """Checks that whoever sends a bound token holds its key (DPoP, RFC 9449 section 4.3)."""
 
+import hashlib
 import hmac
 import threading
 import time
@@ -30,7 +31,8 @@ class Proof:
 
     thumbprint: str
     """Of the key: what the token's `cnf.jkt` must be."""
-    jti: str = ""
+    name: bytes = b""
+    """A digest of its key and `jti`, which may be long (section 11.1)."""
     until: float = 0.0
     """Epoch seconds after which it is too old."""
     body_digest: str = ""
@@ -60,7 +62,7 @@ class ProofVerifier:
         self._leeway = leeway
         self._remembered = remembered
         self._clock = clock
-        self._seen: dict[tuple[str, str], float] = {}
+        self._seen: dict[bytes, float] = {}
         self._lock = threading.Lock()
 
     def verify(self, proof: str, *, method: str, origin: str, path: str, token: str) -> Proof:
@@ -73,14 +75,15 @@ class ProofVerifier:
             self._check_request(claims, method, origin, path, token)
         except NotProven as error:
             raise InvalidProof(f"the proof was not taken: {error.why}") from None
-        return Proof(thumbprint, claims["jti"], claims["iat"] + self._leeway, text(claims, "content_digest"))
+        name = hashlib.sha256(f"{thumbprint} {claims['jti']}".encode(errors="surrogatepass")).digest()
+        return Proof(thumbprint, name, claims["iat"] + self._leeway, text(claims, "content_digest"))
 
     def take(self, proof: Proof) -> None:
         """Takes it this once. Only beside a token that was verified: everybody can make proofs for nothing.
 
         Raises `InvalidProof`, `KeysUnavailable`.
         """
-        now, name = self._clock(), (proof.thumbprint, proof.jti)
+        now, name = self._clock(), proof.name
         with self._lock:
             if len(self._seen) >= self._remembered:
                 self._seen = {each: good for each, good in self._seen.items() if good > now}

@@ -11,6 +11,7 @@ from jwt.algorithms import ECAlgorithm
 
 from acp_stdio.backend import InvalidToken, ProofVerifier
 from acp_stdio.backend.mcp_sdk import SdkVerifier
+from acp_stdio.backend.proof import InvalidProof, Proof
 from acp_stdio.identity.proof import digest_of_body, digest_of_token
 from acp_stdio.identity.thumbprint import bare_thumbprint
 from tests.unit.backend.issuers import AUDIENCE, NOW, Issuer
@@ -171,6 +172,21 @@ def test_proofs_without_a_good_token_take_no_place_and_a_full_memory_lets_nobody
     token = bound(stage, client)
     answers = [send(server, token, client.proof(token, jti=f"p-{number}")).status for number in range(3)]
     assert answers == [200, 200, 503]
+
+
+def test_what_is_remembered_of_a_proof_is_small_however_long_its_name_is(client: Client) -> None:
+    token, verifier = Issuer().token(cnf={"jkt": client.jkt}), ProofVerifier(clock=lambda: NOW)
+
+    def proof(jti: str) -> Proof:
+        made, place = client.proof(token, jti=jti), {"origin": "https://finance.example.com", "path": "/mcp"}
+        return verifier.verify(made, method="POST", token=token, **place)
+
+    long = "j" * 4000
+    verifier.take(proof(f"{long}1"))
+    verifier.take(proof(f"{long}2"))
+    with pytest.raises(InvalidProof, match="seen before"):
+        verifier.take(proof(f"{long}1"))
+    assert len(proof(long).name) == 32
 
 
 def test_the_verifier_alone_refuses_a_bound_token_also_when_it_knows_it(client: Client) -> None:
