@@ -18,18 +18,19 @@ _GRAVITY: Final[list[Revoked]] = ["revoked", "unsupported", "failed"]
 def give_back_all(held: Held, under: LoginRequest, told: Callable[[Revoked], None] | None) -> None:
     """Starts it; `told`, where there is one, hears, on a thread of its own, what became of the token that fared worst.
 
-    `under`: the options under which we run.
+    `under`: the options under which we run. An ID token is nothing that RFC 7009 could end.
     """
     options, session = (under.config, under.profile, under.targets), held.session
     asked = [
         Revocation(*options, upstream, session.issuer, session.client_id, token.value, session.default_endpoints)
         for upstream, token in held.tokens.items()
+        if token.claims.get("format") != "id_token"
     ]
 
     def work() -> None:
-        outcome: Revoked = max((_revoked(each) for each in asked), key=_GRAVITY.index)
+        outcomes: list[Revoked] = [_revoked(each) for each in asked] or ["unsupported"]
         if told is not None:
-            told(outcome)
+            told(max(outcomes, key=_GRAVITY.index))
 
     threading.Thread(target=work, name="giving-back", daemon=True).start()
 
