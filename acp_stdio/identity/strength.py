@@ -43,8 +43,8 @@ def check_session_age(claims: Mapping[str, Any], max_session_age: float, now: fl
     if max_session_age and age is not None and not -leeway <= age <= max_session_age + leeway:
         raise Failure(
             "denied",
-            "The identity provider let you in by a sign-in that is older than max_session_age, although it was asked "
-            "for a new one.",
+            "The identity provider let you in by a proof of who you are that is older than your company allows "
+            "(max_session_age).",
             _ON_ITS_PAGE,
         )
 
