@@ -13,6 +13,8 @@ _SAFE: Final = re.compile(r"[A-Za-z0-9:/._~+@-]+")
 """Words of a server that may stand in a command line which a person copies."""
 _MOST_WORDS: Final = 50
 _LONGEST_CLAIMS: Final = 8192
+_DEEPEST_CLAIMS: Final = 16
+"""Levels of JSON; what is known has four. As many as a parser takes would be too many for the next one."""
 _LONGEST_AGE: Final = 10**9
 
 
@@ -153,4 +155,13 @@ def claims_in(text: str) -> str:
         data: object = json.loads(raw)
     except (binascii.Error, ValueError, RecursionError):
         return ""
-    return json.dumps(data, separators=(",", ":")) if isinstance(data, dict) else ""
+    if not isinstance(data, dict) or _deeper(cast("object", data), _DEEPEST_CLAIMS):
+        return ""
+    return json.dumps(data, separators=(",", ":"))
+
+
+def _deeper(data: object, levels: int) -> bool:
+    if not isinstance(data, dict | list):
+        return False
+    inside = cast("Iterable[object]", data.values() if isinstance(data, dict) else data)
+    return levels == 0 or any(_deeper(each, levels - 1) for each in inside)

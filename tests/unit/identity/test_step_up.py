@@ -117,6 +117,12 @@ def test_claims_that_are_no_object_are_none(text: str) -> None:
     assert claims_in(text) == ""
 
 
+def test_claims_that_are_nested_deeper_than_any_are_none_for_they_would_end_whoever_unites_them() -> None:
+    for depth in range(1, 1500):
+        nested = f'{{"a":{"[" * depth}{"]" * depth}}}'
+        assert bool(claims_in(base64.b64encode(nested.encode()).decode())) == (depth < 16)
+
+
 def test_claims_are_read_in_either_alphabet_with_or_without_padding() -> None:
     odd = '{"a":"\u00fb\u00ff?>"}'
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
