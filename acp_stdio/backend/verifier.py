@@ -201,6 +201,10 @@ class TokenVerifier:
 def _bound(caller: Caller, key: str) -> Caller:
     """Looked at each time: a token that is remembered may come with another proof, or none."""
     theirs = bound_to(caller.claims)
+    if (
+        not theirs and "cnf" in caller.claims
+    ):  # such as to a certificate (RFC 8705 section 3), which nobody looks at here
+        raise InvalidToken("it is bound to something else than a key that a proof could show (RFC 7800)")
     if theirs and not key:
         raise InvalidToken("it is bound to a key, and came without a proof (RFC 9449 section 7.2)")
     if theirs != key:

@@ -198,6 +198,15 @@ def test_the_verifier_alone_refuses_a_bound_token_also_when_it_knows_it(client: 
             verifier.verify(token, key=key)
 
 
+@pytest.mark.parametrize("cnf", [{"x5t#S256": "a-certificate"}, {"jkt": ["a list"]}, {}, "text"])
+def test_a_token_that_is_bound_to_what_nobody_can_check_is_no_bearer_token(
+    stage: Stage, client: Client, cnf: Any
+) -> None:
+    token = stage.issuer.token(cnf=cnf)
+    assert send(app(stage), token, scheme="Bearer").status == 401
+    assert send(app(stage), token, client.proof(token)).status == 401
+
+
 def test_the_mcp_sdk_reads_bearer_tokens_only_so_its_adapter_refuses_bound_ones(client: Client) -> None:
     issuer = Issuer()
     adapter = SdkVerifier(issuer.verifier())
