@@ -195,6 +195,8 @@ class Calls:
                 ready.append((call, token))
             except Failure as failure:
                 refused.append((call, failure))
+            except Exception as error:
+                _report(error)
         try:
             heads = self._trail.append_all([intent.record for intent in intents.values()])
         except Failure as failure:
@@ -213,6 +215,8 @@ class Calls:
             except ValueError:  # raised before anything is sent
                 why = "The server gave an id for its session or its stream that HTTP does not carry."
                 refused.append((call, Failure("upstream_unreachable", why, "Ask the people who run it.")))
+            except Exception as error:
+                _report(error)
         for call, failure in refused:
             self.refuse(call, failure)
 
@@ -273,6 +277,11 @@ class Calls:
     def keeper(self) -> Keeper:
         """Where a call asks for its token."""
         return self._keeper
+
+
+def _report(error: Exception) -> None:
+    """A defect of ours: that call stays here and ends with its deadline, and the others leave."""
+    asyncio.get_running_loop().call_exception_handler({"message": "a call could not leave", "exception": error})
 
 
 class _Call:

@@ -1,5 +1,6 @@
 """The shell, the calls and the keeper together, with the two ends of the wire in the test's hands."""
 
+import asyncio
 import json
 import os
 from collections.abc import Awaitable, Callable
@@ -13,6 +14,7 @@ import pytest
 
 from acp_stdio.audit.chain import Head
 from acp_stdio.errors import Failure
+from acp_stdio.runtime import records
 from tests.kit.host import reason_of, text_of
 from tests.protocol.stage import CLAIMS, Stage, read_trail
 
@@ -87,6 +89,34 @@ def test_a_call_that_is_cancelled_before_its_turn_is_over_never_leaves(stage: St
 
     play(stage, act)
     assert ("call.denied", "cancelled") in stage.records()
+
+
+def test_what_is_wrong_with_one_call_keeps_none_of_the_others_of_its_turn(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, made, reported = records.intent, 0, list[object]()
+
+    def fail_once(*parts: Any) -> records.Intent:
+        nonlocal made
+        made += 1
+        if made == 2:
+            raise TypeError
+        return make(*parts)
+
+    async def act() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, about: reported.append(about["exception"]))
+        stage.give(stage.token())
+        await anyio.lowlevel.checkpoint()
+        await anyio.lowlevel.checkpoint()  # the token is there: the calls need not wait for it
+        first, _, third = stage.calls_at_once(3)
+        await stage.until(lambda: len(stage.connector.sent) == 2)
+        assert [json.loads(sent.body)["id"] for sent in stage.connector.sent] == [first, third]
+
+    monkeypatch.setattr(records, "intent", fail_once)
+    play(stage, act)
+    assert [type(each) for each in reported] == [TypeError]
+    outcomes = [("call.outcome", "cancelled"), ("call.denied", "cancelled"), ("call.outcome", "cancelled")]
+    assert stage.records() == [("call.intent", "")] * 2 + outcomes
 
 
 def test_a_trail_that_cannot_be_written_keeps_the_call_here(stage: Stage) -> None:
