@@ -91,6 +91,9 @@ class StepUp:
         )
 
 
+PROOF_ERRORS: Final = ("invalid_dpop_proof", "use_dpop_nonce")
+"""About the proof that went along (RFC 9449 sections 7.1 and 9), which another sign-in makes no better."""
+
 NOTHING_MORE: Final = StepUp()
 """An ordinary sign-in."""
 
@@ -98,7 +101,7 @@ NOTHING_MORE: Final = StepUp()
 def demanded(status: int | None, challenge: Mapping[str, str]) -> StepUp | None:
     """What an answer with this status and challenge (`wire.challenge.parameters`) asks for.
 
-    None: it is not about the sign-in. A 401 without more in it is: `anew`.
+    None: it is not about the sign-in. A 401 without more in it is: `anew`; one about a proof is not.
     """
     error = challenge.get("error", "")
     if status == 403 and error == "insufficient_scope":  # RFC 6750 section 3.1
@@ -108,6 +111,8 @@ def demanded(status: int | None, challenge: Mapping[str, str]) -> StepUp | None:
     if error == "insufficient_user_authentication":  # RFC 9470 section 3
         acr_values = scopes_in(challenge.get("acr_values", ""))
         return StepUp(acr_values=acr_values, max_age=_age(challenge.get("max_age", "")))
+    if error in PROOF_ERRORS:
+        return None
     if error == "insufficient_claims" and (claims := claims_in(challenge.get("claims", ""))):
         return StepUp(claims=claims)  # Microsoft identity platform, claims challenge
     return StepUp(anew=True)

@@ -73,6 +73,12 @@ def failure_of(ending: Ending, upstream: str, *, modern: bool, helpers: bool) ->
         )
     if (wanted := demand_of(ending)) is not None:
         return _wants(wanted, upstream, helpers=helpers), NOTHING_DONE
+    if status == 401:
+        return Failure(
+            "denied",
+            f"{upstream} did not accept the proof of your sign-in's key (DPoP), which each call brings.",
+            "Check this computer's date and time; if they are right, show this to the people who run it.",
+        ), NOTHING_DONE
     if status == 403:
         return Failure(
             "denied", f"{upstream} refused this for your account.", "Ask the people who run it."

@@ -69,7 +69,10 @@ def test_a_server_that_is_never_content_is_asked_three_times_and_no_more(stage: 
         stage.give(bound(stage))
         await stage.until(lambda: len(stage.connector.sent) == 3)
         wants(stage.connector.sent[2], "n-3")
-        assert text_of(await stage.read()).startswith("Nothing was carried out.")
+        refused = text_of(await stage.read())
+        assert refused.startswith("Nothing was carried out.")
+        assert "date and time" in refused
+        assert "login" not in refused, "another sign-in makes no proof better"
 
     play(stage, act)
     assert len(stage.connector.sent) == 3
