@@ -37,13 +37,15 @@ class StepUp:
 
     def __or__(self, later: "StepUp") -> "StepUp":
         """Both: scopes are united, since a sign-in with fewer would take rights away (MCP 2026-07-28,
-        scope challenge handling), and so are claims; of ages the smaller counts, of classes those asked for last."""
+        scope challenge handling), and so are claims; of ages the smaller counts, of classes those asked for last.
+        A server that asks for something else each time does not make it grow: what it asked for last stays."""
         ages = [age for age in (self.max_age, later.max_age) if age is not None]
+        claims = united(self.claims, later.claims)
         return StepUp(
-            scopes=tuple(dict.fromkeys((*self.scopes, *later.scopes))),
+            scopes=tuple(dict.fromkeys((*self.scopes, *later.scopes)))[-_MOST_WORDS:],
             acr_values=later.acr_values or self.acr_values,
             max_age=min(ages, default=None),
-            claims=united(self.claims, later.claims),
+            claims=claims if len(claims) <= _LONGEST_CLAIMS else later.claims or self.claims,
             anew=self.anew or later.anew,
         )
 

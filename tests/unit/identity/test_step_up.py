@@ -80,6 +80,17 @@ def test_claims_are_united_into_one_object(first: str, second: str, both: str) -
     assert (StepUp(claims=first) | StepUp(claims=second)).claims == both
 
 
+def test_a_server_that_asks_for_something_else_each_time_does_not_make_it_grow() -> None:
+    wanted = NOTHING_MORE
+    for number in range(200):
+        claims = f'{{"access_token":{{"claim-{number}":{{"value":"{"v" * 100}"}}}}}}'
+        wanted |= StepUp(scopes=(f"scope-{number}",), claims=claims)
+    assert len(wanted.scopes) == 50
+    assert len(wanted.claims) <= 8192
+    assert wanted.scopes[-1] == "scope-199"
+    assert "claim-199" in wanted.claims
+
+
 def test_claims_that_are_nested_without_end_are_not_followed_there() -> None:
     deep = '{"a":' * 900 + "1" + "}" * 900
     assert (StepUp(claims=deep) | StepUp(claims=deep)).claims == deep
