@@ -94,7 +94,7 @@ class Crossing(Desk):
         commands: list[Command] = []
         waiting = [row for row in self._rows.values() if row.phase is Phase.HELD and self._waits(row)]
         for row in waiting:
-            if row.retried or row.repeats:
+            if row.was_refused:
                 commands += self._settled(row, "error", "era_mismatch", 0)
             self._drop(row)
         return commands, [row.raw for row in waiting]

@@ -190,7 +190,7 @@ class Desk:
         """The opening for a row that is not on its way at the moment."""
         if row.last_event_id:
             return answers.PERHAPS_DONE  # it was taken the first time; only going on did not leave
-        return answers.NOTHING_DONE if row.retried or row.repeats or turned_away else answers.NOTHING_SENT
+        return answers.NOTHING_DONE if row.was_refused or turned_away else answers.NOTHING_SENT
 
     def _fail(self, row: Row, failure: Failure, opening: str, outcome: str, now: float) -> list[Command]:
         """Answers a row that has no live answer: from the catalogue where that can be, else with the failure."""

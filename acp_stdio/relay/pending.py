@@ -97,6 +97,11 @@ class Row:
     pages: int = 0
     """How many more pages may be read for it."""
 
+    @property
+    def was_refused(self) -> bool:
+        """It has been at the server, which did not carry it out."""
+        return self.retried or self.repeats > 0 or bool(self.refusal or self.doubt)
+
     def move(self, phase: Phase) -> None:
         if phase not in MOVES[self.phase]:
             raise AssertionError(f"{self.method}: {self.phase.name} to {phase.name}")

@@ -91,3 +91,10 @@ def test_other_requests_are_not_repeated() -> None:
     call = book.call_of(book.modern_call(1, "prompts/get", name="pay"))
     done = book.ended(call, 400, body=BODY)
     assert (posts(done), told(done)[0]["error"]) == ([], MISMATCH)
+
+
+def test_a_sign_in_that_ends_meanwhile_leaves_a_call_that_was_sent_and_not_carried_out() -> None:
+    book = Playbook()
+    refused_call(book)
+    (answer,) = told(book.relay.signed_out(SIGNED_OUT, book.now))
+    assert answer["result"]["content"][0]["text"].startswith("Nothing was carried out.")
