@@ -259,6 +259,8 @@ class _Chain:
     def close(self, index: HeldIndex) -> None:
         """Says in the index how it ends, and gives it up; a file that was tampered with is left as it is found."""
         if not self.was_touched():
+            if self._torn:
+                os.ftruncate(self._file, self._size)
             name, seq, digest = self.head
             index.add(
                 "closed", time.time(), chain=name, records=seq, head=digest, bytes=self._size, by=name, unknown=[]

@@ -139,3 +139,27 @@ def test_an_intent_that_the_disk_does_not_keep_is_not_left_behind_without_an_out
     (path,) = tmp_path.glob("*.jsonl")
     records = [chain.read(line) for line in path.read_bytes().splitlines()]
     assert [(r["seq"], r["event"]) for r in records] == [(1, "trail.opened"), (2, "login"), (3, "call.denied")]
+
+
+def test_half_a_line_that_could_not_be_taken_back_is_gone_when_the_chain_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+
+    def full(file: int, text: bytes) -> int:
+        return write(file, text[: len(text) // 2])
+
+    def broken(file: int, size: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with Trail(tmp_path) as trail:
+        trail.append(event_record("login", user=None, now=1.0))
+        (path,) = tmp_path.glob("*.jsonl")
+        whole = path.read_bytes()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", full)
+            patch.setattr(os, "ftruncate", broken)
+            with pytest.raises(Failure, match="cannot be written"):
+                trail.append(event_record("login", user=None, now=1.0))
+        assert path.read_bytes() != whole
+    assert path.read_bytes() == whole
