@@ -117,8 +117,8 @@ class Crossing(Desk):
         if self._speaks(modern=True) or row.method == methods.DISCOVER:
             return False
         code = errors.code_in(ending.body)
-        if not errors.means_legacy(ending.status, ending.body):
-            return False
+        if ending.status not in errors.BEFORE_ANYTHING or not errors.means_legacy(ending.status, ending.body):
+            return False  # what it refused for another reason is not made again
         if ending.status == 404 and code == frames.METHOD_NOT_FOUND:
             return False
         if code:

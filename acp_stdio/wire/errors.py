@@ -16,6 +16,10 @@ _NO_VERDICT: Final = frozenset({401, 403, 407, 408, 425, 429})
 """4xx that speak of the sender, of somebody on the way or of the moment, and not of what the server knows."""
 
 
+BEFORE_ANYTHING: Final = frozenset({400, 404, 405, 406, 415, 422})
+"""4xx that a server answers to a request that it cannot read. Others, such as 409, may come of what the request did."""
+
+
 class _Error(msgspec.Struct):
     code: int
 

@@ -148,6 +148,14 @@ def test_a_first_call_that_a_server_never_seen_refuses_is_made_again_in_a_sessio
     assert (frame["id"], frame["result"]["resultType"]) == (1, "complete")
 
 
+@pytest.mark.parametrize("status", [402, 409, 410, 412, 413, 451])
+def test_a_first_call_that_may_have_done_something_is_not_made_again(status: int) -> None:
+    book = Stage({})
+    done = book.ended(book.call_of(book.ask(1)), status, body=b"Conflict")
+    assert posts(done) == []
+    assert [frame["id"] for frame in told(done)] == [1]
+
+
 def test_a_first_call_that_a_modern_server_refuses_is_refused_in_its_words() -> None:
     book = Stage({})
     body = {"jsonrpc": "2.0", "id": 1, "error": {"code": -32602, "message": "no such tool"}}
