@@ -96,10 +96,10 @@ class Loopback:
 
     def __init__(self, redirect: str, state: str) -> None:
         self._redirect = Redirect.parse(redirect)
-        self._state = state
+        self._awaited = state, threading.Lock()
+        """The `state` of the request that was made, and a lock that its first answer takes."""
         self._answers: queue.SimpleQueue[Taken] = queue.SimpleQueue()
         self._owed: list[threading.Event] = []
-        self._once = threading.Lock()
         self._authorization_url = ""
         self._start_path = f"/{secrets.token_urlsafe(9)}"
         self._servers = list(self._bind())
@@ -123,8 +123,7 @@ class Loopback:
 
     def again(self, state: str) -> None:
         """Takes one more answer, to a request with this `state`; the one before is over."""
-        self._state = state
-        self._once = threading.Lock()
+        self._awaited = state, threading.Lock()  # at once: an answer that is looked at just now is to one or the other
 
     def lead_to(self, authorization_url: str) -> None:
         """Makes `start_url` redirect there. The URL must have passed `opener.safe_url`."""
@@ -166,9 +165,10 @@ class Loopback:
         except ValueError:
             return pages.not_ours("The answer could not be read."), "", None
         states = [value for name, value in parameters if name == "state"]
-        if len(states) != 1 or not hmac.compare_digest(states[0].encode(), self._state.encode()):
+        state, once = self._awaited
+        if len(states) != 1 or not hmac.compare_digest(states[0].encode(), state.encode()):
             return pages.not_ours("Use the tab that `acp-stdio login` opened."), "", None
-        if not self._once.acquire(blocking=False):
+        if not once.acquire(blocking=False):
             return pages.elsewhere(), "", None
         taken, sent = Taken(parameters), threading.Event()
         self._owed.append(sent)
