@@ -1,5 +1,6 @@
 """What both bridges share: an inner relay that sees one era, the host's requests, and times to come back to."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -49,7 +50,7 @@ class Asked:
     """What the host declared with it."""
 
 
-class Bridge:
+class Bridge(ABC):
     """Implements `relay.mind.Mind` around a relay. Every request that goes in has an id of ours.
 
     So the rounds of one question, and requests that no host made, never meet the host's own ids.
@@ -163,21 +164,21 @@ class Bridge:
 
     # -- what the two directions do differently -------------------------------------------------------
 
+    @abstractmethod
     def requested(self, asked: Asked, frame: Frame, now: float) -> list[Command]:
         """A request of the host's."""
-        raise NotImplementedError
 
+    @abstractmethod
     def notified(self, frame: Frame, now: float) -> list[Command]:
         """A notification of the host's."""
-        raise NotImplementedError
 
+    @abstractmethod
     def responded(self, frame: Frame, now: float) -> list[Command]:
         """The host's answer to a request of ours."""
-        raise NotImplementedError
 
+    @abstractmethod
     def told(self, frame: Frame, now: float) -> list[Command]:
         """A notification of the upstream's."""
-        raise NotImplementedError
 
     # -- for both, and for their parts ------------------------------------------------------------------
 
