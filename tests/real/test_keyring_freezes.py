@@ -12,24 +12,10 @@ from acp_stdio.tokens.context import Context, open_context
 from acp_stdio.tokens.refresh import obtain_token
 from tests.kit import leaks
 from tests.kit.host import reason_of, text_of
-from tests.kit.oidc_provider import OidcProvider, oidc_provider
 from tests.kit.scene import Scene, eventually
-from tests.kit.sdk_upstream import SdkUpstream, sdk_upstream
 from tests.kit.secret_service import SecretService, secret_service
 
 pytestmark = pytest.mark.real
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[OidcProvider]:
-    with oidc_provider() as provider:
-        yield provider
-
-
-@pytest.fixture(scope="module")
-def upstream(provider: OidcProvider) -> Iterator[SdkUpstream]:
-    with sdk_upstream(provider.issuer) as upstream:
-        yield upstream
 
 
 @pytest.fixture
@@ -39,9 +25,8 @@ def service() -> Iterator[SecretService]:
 
 
 @pytest.fixture
-def scene(provider: OidcProvider, upstream: SdkUpstream, service: SecretService, tmp_path: Path) -> Scene:
+def scene(scene: Scene, service: SecretService, tmp_path: Path) -> Scene:
     """Somebody whose sign-in is in the keyring. The provider rotates, and ends a session whose old token comes back."""
-    scene = Scene(tmp_path, provider, upstream)
     scene.machine.extra_environment["XDG_RUNTIME_DIR"] = service.environ["XDG_RUNTIME_DIR"]
     config = tmp_path / "config" / "config.toml"
     config.write_text(re.sub(r"\[storage\].*", '[storage]\nbackend = "auto"\n', config.read_text(), flags=re.S))
